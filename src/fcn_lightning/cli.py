@@ -1,0 +1,125 @@
+"""What all commands share: composing the configuration, and turning what a user can mend into one sentence.
+
+Nothing here imports torch, so that `--help` and completion answer at once.
+"""
+
+import difflib
+import os
+import re
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
+
+from fcn_lightning import InputError
+from fcn_lightning.config import CONF_DIR, compose
+
+Main = Callable[[DictConfig], None]
+
+
+def command(verb: str) -> Callable[[Main], Callable[[], None]]:
+    """Make a function of the composed configuration a command.
+
+    Args:
+        verb: name of its YAML file in `conf/`.
+    """
+
+    def decorate(main: Main) -> Callable[[], None]:
+        def job(config: DictConfig) -> None:
+            try:
+                main(config)
+            except Exception as error:
+                if _input_error(error) is None or HydraConfig.get().mode == RunMode.MULTIRUN:
+                    raise  # a bug shows its traceback; a sweep records its failed job
+                _fail(explain(error, [], verb), Path(HydraConfig.get().runtime.output_dir))
+
+        job.__module__ = main.__module__  # Hydra names the job after it
+        run = hydra.main(version_base="1.3", config_path=str(CONF_DIR), config_name=verb)(job)
+
+        def entry() -> None:
+            os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # errors come here instead of being printed by Hydra
+            try:
+                run()
+            except (InputError, HydraException, OmegaConfBaseException) as error:
+                _fail(explain(error, sys.argv[1:], verb))
+
+        return entry
+
+    return decorate
+
+
+def explain(error: Exception, arguments: Sequence[str], verb: str) -> str:
+    """Say in one sentence what a user can mend.
+
+    Args:
+        error: what was raised.
+        arguments: of the command line.
+        verb: the command.
+    """
+    cause = _input_error(error)
+    if isinstance(cause, InputError):
+        # A loader process wraps the message into its traceback; the sentence is what follows the last class name.
+        return str(cause).rsplit("InputError: ", 1)[-1].strip()
+    if isinstance(error, MissingMandatoryValue):
+        key = str(error).rsplit(": ", 1)[-1]
+        return f"{key} is not set; add {key}=<value> to the command"
+    return next(_misspelt(arguments, verb), None) or " ".join(str(error).split())
+
+
+def _input_error(error: BaseException | None) -> Exception | None:
+    """Find what the user can mend in a chain of causes."""
+    while error is not None:
+        if isinstance(error, InputError | MissingMandatoryValue):
+            return error
+        error = error.__cause__
+    return None
+
+
+def _misspelt(arguments: Sequence[str], verb: str) -> Iterator[str]:
+    """Yield a sentence for each override whose group, option or key does not exist."""
+    groups = {folder.name: sorted(file.stem for file in folder.glob("*.yaml")) for folder in CONF_DIR.iterdir() if folder.is_dir()}
+    groups.pop("hydra", None)
+    overrides = dict(argument.split("=", 1) for argument in arguments if re.match(r"[\w.]+=", argument))
+    for group in overrides.keys() & groups.keys():
+        for option in overrides[group].split(","):
+            if option not in groups[group]:
+                yield f"{group}={option} does not exist{_nearest(option, groups[group])}; choose from {', '.join(groups[group])}"
+    chosen = [f"{key}={value}" for key, value in overrides.items() if key in groups and value in groups[key]]
+    if verb != "predict" and not any(choice.startswith("dataset=") for choice in chosen):
+        chosen.append("dataset=shapes")  # any will do to list the keys
+    keys = list(_keys(compose(*chosen, verb=verb))) + list(groups)
+    for key in overrides:
+        if key not in keys and not key.startswith("hydra."):
+            yield f"{key} is no key of this command{_nearest(key, keys)}; --help lists all keys"
+
+
+def _keys(config: DictConfig, prefix: str = "") -> Iterator[str]:
+    for key in map(str, config):
+        name = prefix + key
+        yield name
+        if not OmegaConf.is_missing(config, key) and isinstance(config[key], DictConfig):
+            yield from _keys(config[key], f"{name}.")
+
+
+def _nearest(word: str, known: Sequence[str]) -> str:
+    close = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
+    return f", did you mean {close[0]}?" if close else ""
+
+
+def _fail(sentence: str, folder: Path | None = None) -> None:
+    """Print the sentence and end with status 1; a run folder that holds nothing yet is taken away again."""
+    sys.stderr.write(f"error: {sentence}\n")
+    here = Path.cwd()
+    while folder is not None and here in folder.parents and folder.is_dir() and not any(folder.iterdir()):
+        folder.rmdir()
+        folder = folder.parent
+    if folder is not None and (folder / "config.yaml").is_file():
+        with (folder / f"{HydraConfig.get().job.name}.log").open("a", encoding="utf-8") as file:
+            file.write(f"error: {sentence}\n")
+    sys.exit(1)

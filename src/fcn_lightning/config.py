@@ -1,0 +1,59 @@
+"""Where the configuration is, and how Python composes it: for notebooks, tests and the commands."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from hydra import compose as hydra_compose
+from hydra import initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf, open_dict
+
+_PACKAGE = Path(__file__).resolve().parent
+# In a wheel the folder travels inside the package; in a checkout it stands at the root.
+CONF_DIR = next(folder for folder in (_PACKAGE / "conf", _PACKAGE.parents[1] / "conf") if folder.is_dir())
+
+
+def compose(*overrides: str, verb: str = "train") -> DictConfig:
+    """Compose a configuration as the command line would.
+
+    Args:
+        overrides: as typed, such as "dataset=camvid" or "schedule.max_steps=100".
+        verb: which command's configuration.
+
+    Returns:
+        The resolved configuration, without Hydra's own part.
+    """
+    GlobalHydra.instance().clear()
+    with initialize_config_dir(str(CONF_DIR), version_base="1.3"):
+        config = hydra_compose(verb, list(overrides), return_hydra_config=True)
+    before = HydraConfig.instance().cfg
+    HydraConfig.instance().set_config(config)  # names of runs refer to the chosen options
+    with open_dict(config):
+        del config["hydra"]
+    OmegaConf.resolve(config)
+    HydraConfig.instance().cfg = before
+    return config
+
+
+def build(node: DictConfig, **more: Any) -> Any:
+    """Make the object that a node's `_target_` names, with the node's other keys as arguments.
+
+    Lists and dicts arrive as plain Python, so that objects and checkpoints hold no configuration.
+    """
+    return instantiate(node, **more, _convert_="all")
+
+
+def plain(node: DictConfig) -> dict[str, Any]:
+    """Return a node's keys as a plain dict, without `_target_`."""
+    content = OmegaConf.to_container(node, resolve=True)
+    if not isinstance(content, dict):
+        raise TypeError(f"expected a mapping, got {type(content).__name__}")
+    return {str(key): value for key, value in content.items() if key != "_target_"}
+
+
+def typed(overrides: Sequence[str]) -> set[str]:
+    """Return the keys that were set on the command line."""
+    return {override.split("=", 1)[0].lstrip("+~") for override in overrides}

@@ -1,0 +1,148 @@
+"""`SegmentationDataModule`: the loaders of any data set. A data set adds a few lines that say what its splits are."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import cv2
+import pytorch_lightning as pl
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from fcn_lightning import InputError
+from fcn_lightning.data.dataset import SegmentationDataset, TestSamples, TrainSamples
+from fcn_lightning.data.sampler import PositionSampler
+from fcn_lightning.data.transforms import MS_RATIOS, test_preparation, train_transform
+
+MAX_WORKERS = 8  # more do not pay for one training process
+
+
+class SegmentationDataModule(pl.LightningDataModule):
+    """Loaders for training and validation.
+
+    Attributes:
+        name: of the data set, as in `dataset=<name>`.
+
+    Args:
+        base_scale: (width, height) that images are resized to fit, keeping their aspect ratio.
+        ratio_range: training images are resized to fit base_scale times a ratio drawn from it.
+        crop_size: height and width of a training crop.
+        global_batch_size: images per optimiser step, over all devices.
+        workers: loader processes per training process; null chooses by the cores at hand.
+        seed: of sampling and augmentation.
+        root: folder of the data, where a data set has one.
+    """
+
+    name: str
+
+    def __init__(
+        self,
+        *,
+        base_scale: tuple[int, int],
+        ratio_range: tuple[float, float],
+        crop_size: tuple[int, int],
+        global_batch_size: int,
+        workers: int | None,
+        seed: int,
+        root: str = "",
+    ) -> None:
+        """Keep the settings; nothing is read yet."""
+        super().__init__()
+        self.base_scale = _pair(base_scale)
+        self.ratio_range = (float(ratio_range[0]), float(ratio_range[1]))
+        self.crop_size = _pair(crop_size)
+        self.global_batch_size = global_batch_size
+        self.workers = default_workers() if workers is None else workers
+        self.seed = seed
+        self.root = root
+        self.max_steps = 0
+        self.ratios: tuple[float, ...] = (1.0,)
+
+    def build(self, split: str) -> SegmentationDataset:
+        """Return the data of "train" or "val"; each data set says how.
+
+        Raises:
+            InputError: files are missing or have no partner.
+        """
+        raise TypeError(f"{type(self).__name__} does not say what its splits are")
+
+    def folder(self) -> Path:
+        """Return the folder of the data.
+
+        Raises:
+            InputError: it does not exist.
+        """
+        if not self.root or not Path(self.root).is_dir():
+            raise InputError(
+                f"the folder of data set {self.name}, {self.root or 'not set'}, does not exist; set dataset.root=<folder>, "
+                f"or the environment variable FCN_DATA to the folder that holds {self.name}/"
+            )
+        return Path(self.root)
+
+    def plan(self, *, max_steps: int, ms_flip: bool) -> None:
+        """Say how long the training stream is, and whether images are tested at the published ratios."""
+        self.max_steps = max_steps
+        self.ratios = MS_RATIOS if ms_flip else (1.0,)
+
+    def setup(self, stage: str) -> None:
+        """Build the splits that a stage needs (Lightning calls this in every process)."""
+        if stage == "fit":
+            self.train_data = self.build("train")
+        self.val_data = self.build("val")
+
+    def check_first_samples(self) -> None:
+        """Read the first sample of each split, so that a wrong encoding is said before anything starts.
+
+        Raises:
+            InputError: a file is broken, or a mask holds unlisted values.
+        """
+        for dataset in (self.train_data, self.val_data):
+            dataset[0]
+
+    def train_dataloader(self) -> DataLoader[dict[str, Any]]:
+        """Return batches {"image": (B, 3, h, w), "mask": (B, h, w), "index": (B,)} from the trainer's step on."""
+        trainer = self.trainer
+        transform = train_transform(self.base_scale, self.ratio_range, self.crop_size)
+        sampler = PositionSampler(
+            global_batch_size=self.global_batch_size,
+            max_steps=self.max_steps,
+            start_step=trainer.global_step if trainer else 0,
+            rank=trainer.global_rank if trainer else 0,
+            world_size=trainer.world_size if trainer else 1,
+        )
+        samples = TrainSamples(self.train_data, transform, seed=self.seed)
+        return DataLoader(
+            samples,
+            batch_sampler=sampler,
+            num_workers=self.workers,
+            worker_init_fn=_single_threaded,
+            pin_memory=torch.cuda.is_available(),
+        )
+
+    def val_dataloader(self) -> DataLoader[dict[str, Any]]:
+        """Return one image at a time: {"images": [(1, 3, h, w) per ratio], "mask": (H, W), "index": int}."""
+        samples = TestSamples(self.val_data, test_preparation(self.base_scale, self.ratios))
+        return DataLoader(samples, batch_size=1, collate_fn=_one_sample, num_workers=self.workers, worker_init_fn=_single_threaded)
+
+
+def default_workers() -> int:
+    """Return loader processes for the cores at hand: half of them, at least one, at most eight."""
+    return max(1, min(MAX_WORKERS, len(os.sched_getaffinity(0)) // 2))
+
+
+def _one_sample(samples: list[dict[str, Any]]) -> dict[str, Any]:
+    """Collate a batch of one; a mask has the size of its image, so batches of several could not be stacked."""
+    (sample,) = samples
+    images: list[Tensor] = [image[None] for image in sample["images"]]
+    return {**sample, "images": images}
+
+
+def _single_threaded(worker: int) -> None:
+    cv2.setNumThreads(0)  # the workers themselves are the parallelism; OpenCV's threads would fight them
+
+
+def _pair(values: tuple[int, int]) -> tuple[int, int]:
+    if len(values) != 2:
+        raise InputError(f"{list(values)} is not a pair; base_scale is [width, height], crop_size is [height, width]")
+    return int(values[0]), int(values[1])

@@ -1,0 +1,101 @@
+"""`folder`: anybody's images and masks, described by a `classes.yaml` beside them; no code needed.
+
+    classes.yaml                 the class names, in the order of their values in the masks
+    images/**  masks/**          a mask is a PNG with the image's relative name and one value per pixel
+
+The splits are the folders `train` and `val` below both, where these exist; else `train.txt` and `val.txt` beside
+`classes.yaml` (one relative image name per line); else every fifth image, sorted by name, is for validation.
+"""
+
+import colorsys
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+import yaml
+
+from fcn_lightning import InputError
+from fcn_lightning.data.datamodule import SegmentationDataModule
+from fcn_lightning.data.dataset import IGNORE_INDEX, Color, Labels, Pair, SegmentationDataset, pair_files
+
+log = logging.getLogger(__name__)
+
+VAL_EVERY = 5
+KEYS = {"classes", "colors", "ignored"}
+
+
+class FolderDataModule(SegmentationDataModule):
+    """`dataset=folder`; `root` is the folder with `classes.yaml`, `images` and `masks`."""
+
+    name = "folder"
+
+    def build(self, split: str) -> SegmentationDataset:
+        """Return the images of "train" or "val"."""
+        root = self.folder()
+        labels = read_classes(root / "classes.yaml")
+        images, masks = root / "images", root / "masks"
+        if (images / "train").is_dir() and (images / "val").is_dir():
+            return SegmentationDataset(pair_files(images / split, masks / split), labels)
+        pairs = pair_files(images, masks)
+        if (root / f"{split}.txt").is_file():
+            return SegmentationDataset(_listed(pairs, images, root / f"{split}.txt"), labels)
+        if split == "val":
+            log.info("%s has no val folder and no val.txt: every fifth image is for validation", root)
+        if len(pairs) < VAL_EVERY:
+            raise InputError(
+                f"{images} holds {len(pairs)} images, too few to split; make folders train and val below images and masks"
+            )
+        is_val = [number % VAL_EVERY == VAL_EVERY - 1 for number in range(len(pairs))]
+        return SegmentationDataset([pair for pair, val in zip(pairs, is_val, strict=True) if val == (split == "val")], labels)
+
+
+def read_classes(path: Path) -> Labels:
+    """Read a `classes.yaml`.
+
+    Its keys: `classes`, names in the order of their mask values from 0 up; `colors`, one [r, g, b] each,
+    optional; `ignored`, mask values that mean "no class", optional, beside 255.
+
+    Raises:
+        InputError: the file is missing or says something else.
+    """
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(
+            f"{path} cannot be read ({error.strerror}); name the classes there, as in `classes: [road, car]`"
+        ) from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} is not valid YAML ({' '.join(str(error).split())}); correct it") from error
+    if not isinstance(content, dict) or not isinstance(content.get("classes"), list) or not set(content) <= KEYS:
+        raise InputError(f"{path} needs a list `classes`, and may have `colors` and `ignored`, nothing else; correct it")
+    classes = [str(name) for name in content["classes"]]
+    ignored = [int(value) for value in content.get("ignored") or []]
+    clash = sorted(set(ignored) & set(range(len(classes))))
+    if clash:
+        raise InputError(
+            f"{path} ignores {clash[0]}, the value of class {classes[clash[0]]!r}; remove it from `ignored` or `classes`"
+        )
+    palette = _palette(content.get("colors"), len(classes))
+    try:
+        return Labels(tuple(classes), palette, tuple(range(len(classes))), (*ignored, IGNORE_INDEX))
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
+
+
+def _palette(colors: Sequence[Sequence[int]] | None, num_classes: int) -> tuple[Color, ...]:
+    if colors is not None:
+        return tuple((int(r), int(g), int(b)) for r, g, b in colors)
+    # Hues a golden ratio apart differ for any number of classes; brightness alternates for neighbours.
+    hsv = [(index * 0.618 % 1, 0.7, 0.95 if index % 2 else 0.7) for index in range(num_classes)]
+    rgb = [colorsys.hsv_to_rgb(*color) for color in hsv]
+    return tuple((round(r * 255), round(g * 255), round(b * 255)) for r, g, b in rgb)
+
+
+def _listed(pairs: Sequence[Pair], images: Path, path: Path) -> list[Pair]:
+    by_name = {str(pair.image.relative_to(images)): pair for pair in pairs}
+    names = [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    unknown = [name for name in names if name not in by_name]
+    if unknown or not names:
+        first = repr(unknown[0]) if unknown else "nothing"
+        raise InputError(f"{path} lists {first}, which is not an image below {images}; correct the list")
+    return [by_name[name] for name in names]

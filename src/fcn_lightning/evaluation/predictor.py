@@ -1,0 +1,106 @@
+"""`Card`, what a checkpoint says about its model, and `Predictor`, a model that takes image arrays."""
+
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import torch
+
+from fcn_lightning.data.dataset import Labels
+from fcn_lightning.data.images import UInt8
+from fcn_lightning.data.transforms import MEAN, MS_RATIOS, STD, test_preparation
+from fcn_lightning.evaluation.inference import Inference, predict_scores
+from fcn_lightning.models.fcn import FCN, fcn
+
+
+@dataclass(frozen=True)
+class Card:
+    """Everything that prediction needs beside the weights, as plain numbers and strings.
+
+    Args:
+        model: arguments of `fcn(...)`, without `num_classes`.
+        dataset: name of the data set it was trained on.
+        labels: classes, palette and file values.
+        base_scale: (width, height) that a test image is resized to fit.
+        inference: the test mode.
+    """
+
+    model: dict[str, Any]
+    dataset: str
+    labels: Labels
+    base_scale: tuple[int, int]
+    inference: Inference
+
+    def build(self) -> FCN:
+        """Build the network with random weights, to be filled from a checkpoint."""
+        return fcn(len(self.labels.classes), **self.model, pretrained=False)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain numbers, strings, lists and dicts, which load without executing anything."""
+        plain: dict[str, Any] = _plain(asdict(self)) | {"mean": list(MEAN), "std": list(STD)}
+        return plain
+
+    @classmethod
+    def from_dict(cls, plain: dict[str, Any]) -> "Card":
+        """Restore a card.
+
+        Raises:
+            KeyError, TypeError, ValueError, InputError: it is not one.
+        """
+        if (tuple(plain["mean"]), tuple(plain["std"])) != (MEAN, STD):
+            raise ValueError(f"it was trained with another normalisation: mean {plain['mean']}, std {plain['std']}")
+        labels = plain["labels"]
+        return cls(
+            model=dict(plain["model"]),
+            dataset=str(plain["dataset"]),
+            labels=Labels(
+                classes=tuple(labels["classes"]),
+                palette=tuple(tuple(color) for color in labels["palette"]),
+                values=tuple(labels["values"]),
+                ignored=tuple(labels["ignored"]),
+            ),
+            base_scale=(plain["base_scale"][0], plain["base_scale"][1]),
+            inference=Inference(**plain["inference"]),
+        )
+
+
+class Predictor:
+    """A trained network that turns image arrays into label maps.
+
+    Args:
+        model: with trained weights.
+        card: of the checkpoint.
+        device: where to compute, as in `torch.device`.
+    """
+
+    def __init__(self, model: FCN, card: Card, *, device: str = "cpu") -> None:
+        """Move the model there and set it to evaluation."""
+        self.device = torch.device(device)
+        self.model = model.eval().to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # stub lacks it
+        self.card = card
+        self._prepare = test_preparation(card.base_scale, MS_RATIOS if card.inference.ms_flip else (1.0,))
+
+    def using(self, *, tta: str, precision: str, device: str) -> "Predictor":
+        """Return the same network with other test-time settings."""
+        inference = replace(self.card.inference, tta=tta, precision=precision)
+        return Predictor(self.model, replace(self.card, inference=inference), device=device)
+
+    @torch.inference_mode()
+    def __call__(self, image: UInt8) -> UInt8:
+        """Label one image.
+
+        Args:
+            image: (H, W, 3) RGB, 0 to 255.
+
+        Returns:
+            (H, W) classes, at the image's own size.
+        """
+        images = [tensor[None].to(self.device, memory_format=torch.channels_last) for tensor in self._prepare(image)]
+        scores = predict_scores(self.model, images, (image.shape[0], image.shape[1]), self.card.inference)
+        label_map: UInt8 = scores.argmax(1)[0].to(torch.uint8).cpu().numpy()
+        return label_map
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    return [_plain(item) for item in value] if isinstance(value, tuple | list) else value

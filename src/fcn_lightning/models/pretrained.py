@@ -1,0 +1,81 @@
+"""ImageNet weights for the backbone: which file, how it is verified, and what to do where it cannot be fetched."""
+
+import hashlib
+import logging
+from pathlib import Path
+
+import torch
+from torch import nn
+from torchvision.models import ResNet18_Weights, ResNet50_Weights, ResNet101_Weights
+
+from fcn_lightning import InputError
+
+log = logging.getLogger(__name__)
+
+# The files that the published rows started from. The deep stem has its own; the plain stem uses torchvision's first (V1)
+# weights, never V2. The last eight characters of each name are the start of the file's SHA-256.
+V1C_FOLDER = "https://download.openmmlab.com/pretrain/third_party"
+IMAGENET_URLS = {
+    (18, True): f"{V1C_FOLDER}/resnet18_v1c-b5776b93.pth",
+    (50, True): f"{V1C_FOLDER}/resnet50_v1c-2cccc1ad.pth",
+    (101, True): f"{V1C_FOLDER}/resnet101_v1c-e67eebb6.pth",
+    (18, False): ResNet18_Weights.IMAGENET1K_V1.url,
+    (50, False): ResNet50_Weights.IMAGENET1K_V1.url,
+    (101, False): ResNet101_Weights.IMAGENET1K_V1.url,
+}
+
+
+def load_imagenet(backbone: nn.Module, *, depth: int, deep_stem: bool) -> None:
+    """Load ImageNet weights, BatchNorm statistics included, into the backbone.
+
+    The file is taken from torch.hub's cache, or downloaded into it; its hash is checked either way.
+
+    Args:
+        backbone: a `DilatedResNet`.
+        depth: 18, 50 or 101.
+        deep_stem: which of the two stems the backbone has.
+
+    Raises:
+        InputError: the file cannot be fetched, is not the published one, or does not fit the backbone.
+    """
+    url = IMAGENET_URLS[depth, deep_stem]
+    path = Path(torch.hub.get_dir()) / "checkpoints" / Path(url).name
+    if not path.exists():
+        _download(url, path)
+    _check_hash(path)
+    file = torch.load(path, map_location="cpu", weights_only=True)
+    state = file.get("state_dict", file)
+    missing, unexpected = backbone.load_state_dict(state, strict=False)
+    # Old files lack the step counters, which nothing reads; `fc` is the ImageNet classifier.
+    missing = [key for key in missing if not key.endswith("num_batches_tracked")]
+    unexpected = [key for key in unexpected if not key.startswith("fc.")]
+    if missing or unexpected:
+        raise InputError(
+            f"{path} does not fit a ResNet-{depth}: missing {missing[:3]}, not known {unexpected[:3]}; "
+            "delete it so that it is fetched again, or set model.pretrained=false"
+        )
+    log.info("ImageNet weights: %s, all %d backbone tensors matched", path.name, len(backbone.state_dict()))
+
+
+def _download(url: str, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        torch.hub.download_url_to_file(url, str(path), hash_prefix=_hash_prefix(path), progress=False)
+    except (OSError, RuntimeError) as error:  # no network, an HTTP error, a wrong hash
+        raise InputError(
+            f"the ImageNet weights {path.name} could not be fetched from {url} ({error}); "
+            f"put the file at {path}, or start from random weights with model.pretrained=false"
+        ) from error
+
+
+def _check_hash(path: Path) -> None:
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    if not digest.startswith(_hash_prefix(path)):
+        raise InputError(
+            f"{path} is not the published file: its SHA-256 starts with {digest[:8]}, not {_hash_prefix(path)}; "
+            "delete it so that it is fetched again, or set model.pretrained=false"
+        )
+
+
+def _hash_prefix(path: Path) -> str:
+    return path.stem.rsplit("-", 1)[1]

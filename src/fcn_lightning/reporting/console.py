@@ -1,0 +1,102 @@
+"""Text for people: the start block, the table after a validation, the progress line."""
+
+import logging
+import math
+import sys
+import time
+import warnings
+from collections.abc import Iterable
+
+from pytorch_lightning import Callback, LightningModule, Trainer
+from tqdm import tqdm
+
+from fcn_lightning.evaluation.scores import Scores
+from fcn_lightning.training.task import SegmentationTask
+
+log = logging.getLogger(__name__)
+
+# Lightning's remarks on what this package decides for it; its other warnings stay.
+QUIET_WARNINGS = (
+    "Experiment logs directory .* exists and is not empty",  # a run folder holds the configuration before the log
+    "The number of training batches .* is smaller than the logging interval",  # TrainingLog has an interval of its own
+    ".*does not have many workers",  # the cores at hand decide
+    ".*LeafSpec.* is deprecated",  # inside Lightning
+)
+
+
+def quiet_lightning() -> None:
+    """Silence Lightning's banners and the warnings above."""
+    logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
+    for message in QUIET_WARNINGS:
+        warnings.filterwarnings("ignore", message)
+
+
+def start_block(rows: Iterable[tuple[str, str]]) -> str:
+    """Lay out what a run is about to do, one aligned line per fact."""
+    rows = list(rows)
+    width = max(len(name) for name, _ in rows)
+    return "\n".join(f"{name:<{width}}  {value}" for name, value in rows)
+
+
+def score_table(result: Scores, classes: tuple[str, ...]) -> str:
+    """Lay out per-class IoU and accuracy in percent, then the summary; a class that never occurs shows a dash."""
+    width = max(len("class"), *(len(name) for name in classes))
+    lines = [f"{'class':<{width}}    IoU    Acc"]
+    for name, iou, acc in zip(classes, result.iou.tolist(), result.acc.tolist(), strict=True):
+        lines.append(f"{name:<{width}}  {_percent(iou)}  {_percent(acc)}")
+    mean = f"{'mean':<{width}}  {_percent(result.miou)}  {_percent(result.macc)}"
+    lines.append(f"{mean}   all pixels {_percent(result.aacc).strip()}")
+    return "\n".join(lines)
+
+
+def _percent(fraction: float) -> str:
+    return "    -" if math.isnan(fraction) else f"{100 * fraction:5.2f}"
+
+
+class ScoreTable(Callback):
+    """Show the table after each validation."""
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Log the table."""
+        if isinstance(pl_module, SegmentationTask) and pl_module.scores is not None:
+            log.info("validation at step %d\n%s", trainer.global_step, score_table(pl_module.scores, pl_module.card.labels.classes))
+
+
+class Progress:
+    """One progress bar on a terminal, plain lines elsewhere; a listener of `TrainingLog`.
+
+    Args:
+        max_steps: of the training.
+    """
+
+    def __init__(self, max_steps: int) -> None:
+        """Start the clock."""
+        self.max_steps = max_steps
+        self.start = time.monotonic()
+        self.bar = tqdm(total=max_steps, unit="step", dynamic_ncols=True) if sys.stderr.isatty() else None
+
+    def __call__(self, step: int, entry: dict[str, float]) -> None:
+        """Show where training stands.
+
+        Args:
+            step: steps done.
+            entry: of the training log.
+        """
+        text = f"loss {entry['loss']:.3f}  lr {entry['lr']:.5f}  {entry['time']:.2f} s/step"
+        if self.bar is not None:
+            self.bar.set_postfix_str(text)
+            self.bar.update(step - self.bar.n)
+            return
+        eta = _clock((self.max_steps - step) * entry["time"])
+        log.info("step %d/%d  %s  ETA %s", step, self.max_steps, text, eta)
+
+    def close(self) -> None:
+        """End the bar's line."""
+        if self.bar is not None:
+            self.bar.close()
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"

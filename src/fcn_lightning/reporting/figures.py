@@ -1,0 +1,87 @@
+"""Figures of a run: curves, per-class bars, confusion matrix."""
+
+import csv
+import math
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from fcn_lightning.evaluation.scores import Scores
+
+matplotlib.use("Agg")  # figures are files; no screen is needed
+
+PER_CLASS_INCHES = 0.28
+CURVES = (("train/loss", "loss"), ("train/acc_seg", "acc_seg"), ("lr", "learning rate"), ("val/mIoU", "mIoU"))
+
+
+def curves(metrics_csv: Path, path: Path) -> None:
+    """Draw loss, accuracy, learning rate and mIoU over steps.
+
+    Args:
+        metrics_csv: log of the run.
+        path: PNG to write.
+    """
+    with metrics_csv.open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    figure = Figure(figsize=(10, 6), layout="constrained")
+    for axes, (key, title) in zip(figure.subplots(2, 2).flat, CURVES, strict=True):
+        points = [(int(row["step"]), float(row[key])) for row in rows if row.get(key)]
+        axes.plot(*zip(*points, strict=True), marker="o" if len(points) < 30 else None, markersize=3) if points else None
+        axes.set(title=title, xlabel="step")
+        axes.grid(alpha=0.3)
+    _save(figure, path)
+
+
+def class_bars(result: Scores, classes: tuple[str, ...], path: Path) -> None:
+    """Draw IoU and accuracy of each class in percent, best IoU first.
+
+    Args:
+        result: of the data set.
+        classes: K names.
+        path: PNG to write.
+    """
+    iou, acc = np.nan_to_num(result.iou.numpy()) * 100, np.nan_to_num(result.acc.numpy()) * 100
+    order = np.argsort(iou)
+    figure = Figure(figsize=(7, 1.2 + PER_CLASS_INCHES * len(classes)), layout="constrained")
+    axes = figure.subplots()
+    axes.barh(range(len(order)), acc[order], color="0.85", label="Acc")
+    axes.barh(range(len(order)), iou[order], height=0.5, label="IoU")
+    axes.set_yticks(range(len(order)), [classes[index] for index in order])
+    axes.axvline(100 * result.miou, color="0.3", linestyle="--", linewidth=1, label=f"mIoU {100 * result.miou:.2f}")
+    axes.set(xlim=(0, 100), xlabel="percent")
+    axes.legend(loc="lower right")
+    _save(figure, path)
+
+
+def confusion(confmat: Tensor, classes: tuple[str, ...], path: Path) -> None:
+    """Draw the share of each true class (row) that was predicted as each class (column).
+
+    Args:
+        confmat: (K, K) counts.
+        classes: K names.
+        path: PNG to write.
+    """
+    counts = confmat.double().numpy()
+    share = counts / np.maximum(counts.sum(1, keepdims=True), 1)
+    side = 2.5 + PER_CLASS_INCHES * 1.6 * len(classes)
+    figure = Figure(figsize=(side, side * 0.9), layout="constrained")
+    axes = figure.subplots()
+    picture = axes.imshow(share, cmap="Blues", vmin=0, vmax=1)
+    axes.set_xticks(range(len(classes)), classes, rotation=90)
+    axes.set_yticks(range(len(classes)), classes)
+    axes.set(xlabel="predicted", ylabel="true")
+    if len(classes) <= 30:  # more would not be readable
+        for row, column in np.ndindex(*share.shape):
+            if not math.isclose(share[row, column], 0, abs_tol=0.005):
+                color = "white" if share[row, column] > 0.5 else "black"
+                axes.text(column, row, f"{100 * share[row, column]:.0f}", ha="center", va="center", fontsize=8, color=color)
+    figure.colorbar(picture, ax=axes, shrink=0.7, label="share of the true class")
+    _save(figure, path)
+
+
+def _save(figure: Figure, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=100)

@@ -1,0 +1,32 @@
+"""Trackers beside the run folder: Weights & Biases."""
+
+import os
+from pathlib import Path
+
+import wandb
+from pytorch_lightning.loggers import WandbLogger
+
+from fcn_lightning import InputError
+
+MODES = ("auto", "online", "offline")
+
+
+def wandb_logger(*, project: str, name: str, mode: str, folder: str) -> WandbLogger:
+    """Build a W&B logger that never asks for an account.
+
+    Args:
+        project: of the runs.
+        name: of this run.
+        mode: "online", "offline", or "auto": online where an API key is present.
+        folder: run folder; the tracker's files go there.
+    """
+    if mode not in MODES:
+        raise InputError(f"logger.mode={mode} is not known; use {', '.join(MODES)}")
+    online = mode == "online" or (mode == "auto" and _has_key())
+    # A folder of that name must exist, or W&B falls back to the system's temporary one.
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    return WandbLogger(project=project, name=name, save_dir=folder, offline=not online, dir=folder)
+
+
+def _has_key() -> bool:
+    return bool(os.environ.get("WANDB_API_KEY") or wandb.api.api_key)

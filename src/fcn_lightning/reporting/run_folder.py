@@ -1,0 +1,123 @@
+"""The files that say what a run was: configuration, command line, environment, data."""
+
+import hashlib
+import json
+import math
+import os
+import platform
+import subprocess
+import sys
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from fcn_lightning import InputError
+from fcn_lightning.data.dataset import SegmentationDataset
+from fcn_lightning.evaluation.scores import Scores
+
+PACKAGES = (
+    "torch",
+    "torchvision",
+    "pytorch-lightning",
+    "torchmetrics",
+    "hydra-core",
+    "albumentations",
+    "opencv-python-headless",
+    "numpy",
+    "wandb",
+)
+
+
+def claim(folder: Path, config: str, overrides: Sequence[str]) -> None:
+    """Make a run folder this run's own.
+
+    Args:
+        folder: that exists or not.
+        config: the resolved configuration as YAML.
+        overrides: as typed.
+
+    Raises:
+        InputError: the folder belongs to another run.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        with (folder / "config.yaml").open("x", encoding="utf-8") as file:  # "x": of two runs at once, one fails
+            file.write(config)
+    except FileExistsError as error:
+        raise InputError(f"{folder} belongs to another run, which is never overwritten; choose another hydra.run.dir") from error
+    (folder / "overrides.txt").write_text("\n".join(overrides) + "\n", encoding="utf-8")
+
+
+def write_environment(folder: Path, device: str) -> None:
+    """Write `environment.json`: versions, machine, device, git state."""
+    content = {
+        "python": platform.python_version(),
+        "packages": {name: version(name) for name in PACKAGES},
+        "platform": platform.platform(),
+        "cpu": cpu_name(),
+        "cores": len(os.sched_getaffinity(0)),
+        "device": device,
+        "git": _git_state(),
+        "command": sys.argv,
+    }
+    _write(folder / "environment.json", content)
+
+
+def write_data(folder: Path, splits: dict[str, SegmentationDataset]) -> None:
+    """Write `data.json`: the samples of each split and the hash of that list."""
+    content: dict[str, Any] = {}
+    for name, dataset in splits.items():
+        samples = [dataset.name(index) for index in range(len(dataset))]
+        digest = hashlib.sha256("\n".join(samples).encode()).hexdigest()
+        content[name] = {"count": len(samples), "sha256": digest, "samples": samples}
+    _write(folder / "data.json", content)
+
+
+def cpu_name() -> str:
+    """Return the processor's name as the system gives it."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor()
+    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.processor())
+
+
+def device_name(device: torch.device) -> str:
+    """Describe where a run computes."""
+    if device.type == "cuda":
+        return f"{torch.cuda.get_device_name(device)}"
+    return f"CPU, {torch.get_num_threads()} threads, {cpu_name()}"
+
+
+def write_scores(path: Path, result: Scores, classes: tuple[str, ...]) -> None:
+    """Write scores as JSON, fractions in [0, 1]; null for a class that never occurs."""
+    content = {
+        "mIoU": result.miou,
+        "mAcc": result.macc,
+        "aAcc": result.aacc,
+        "IoU": _by_class(result.iou, classes),
+        "Acc": _by_class(result.acc, classes),
+    }
+    _write(path, content)
+
+
+def _by_class(values: Tensor, classes: tuple[str, ...]) -> dict[str, float | None]:
+    return {name: None if math.isnan(value) else value for name, value in zip(classes, values.tolist(), strict=True)}
+
+
+def _git_state() -> dict[str, str] | None:
+    def git(*arguments: str) -> str:
+        return subprocess.run(["git", *arguments], capture_output=True, text=True, check=True, timeout=10).stdout.strip()
+
+    try:
+        return {"commit": git("rev-parse", "HEAD"), "changed": git("status", "--porcelain")}
+    except (OSError, subprocess.SubprocessError):  # no git, or not a checkout: installed from a wheel
+        return None
+
+
+def _write(path: Path, content: Any) -> None:
+    path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")

@@ -1,0 +1,65 @@
+"""A callback that keeps a run folder's pictures up to date: curves, bars, confusion matrix, sample panels."""
+
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+from pytorch_lightning.loggers import WandbLogger
+from torch import Tensor
+
+from fcn_lightning.data.dataset import SegmentationDataset
+from fcn_lightning.data.images import UInt8, write_png
+from fcn_lightning.reporting import figures
+from fcn_lightning.reporting.panels import panel
+from fcn_lightning.training.task import SegmentationTask
+
+
+class RunPlots(pl.Callback):
+    """Draw after each validation.
+
+    Args:
+        folder: the run's.
+        dataset: of validation, to read the original images from.
+        panels: how many samples to show, spread evenly over the data set: the same ones every time.
+    """
+
+    def __init__(self, folder: Path, dataset: SegmentationDataset, *, panels: int = 8) -> None:
+        """Choose the samples."""
+        self.folder = folder
+        self.dataset = dataset
+        step = -(-len(dataset) // panels)  # rounded up
+        self.shown = set(range(0, len(dataset), step))
+        self._panels: dict[str, UInt8] = {}
+
+    def on_validation_batch_end(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: Tensor | Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Draw the panel of a chosen sample."""
+        if batch["index"] in self.shown and isinstance(pl_module, SegmentationTask):
+            image, mask = self.dataset[batch["index"]]
+            pred = outputs.to(batch["mask"].dtype).cpu().numpy()
+            self._panels[f"{batch['index']:05d}"] = panel(image, mask, pred, pl_module.card.labels.palette)
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Write all pictures; the tracker gets the panels too."""
+        if not isinstance(pl_module, SegmentationTask) or pl_module.scores is None or pl_module.confmat is None:
+            return
+        classes = pl_module.card.labels.classes
+        for name, picture in self._panels.items():
+            write_png(self.folder / "samples" / f"{name}.png", picture)
+        figures.class_bars(pl_module.scores, classes, self.folder / "plots" / "classes.png")
+        figures.confusion(pl_module.confmat, classes, self.folder / "plots" / "confusion.png")
+        for logger in trainer.loggers:
+            if isinstance(logger, WandbLogger):
+                logger.log_image("samples", list(self._panels.values()), step=trainer.global_step)
+        self._panels = {}
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Draw the curves of the whole run."""
+        figures.curves(self.folder / "metrics.csv", self.folder / "plots" / "curves.png")

@@ -1,0 +1,153 @@
+"""Train an FCN: `python -m fcn_lightning.train dataset=camvid backbone=r18b`."""
+
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig, OmegaConf
+
+from fcn_lightning.cli import command
+from fcn_lightning.config import build, plain
+
+if TYPE_CHECKING:  # torch and Lightning are imported when training starts, so that --help answers at once
+    from pytorch_lightning import Trainer
+    from pytorch_lightning.loggers import Logger
+
+    from fcn_lightning.data.datamodule import SegmentationDataModule
+    from fcn_lightning.training.task import SegmentationTask
+
+log = logging.getLogger(__name__)
+
+
+@command("train")
+def main(config: DictConfig) -> None:
+    """Train, validate, and leave a run folder.
+
+    Args:
+        config: `conf/train.yaml` as composed.
+    """
+    import pytorch_lightning as pl
+
+    from fcn_lightning.evaluation.predictor import Card
+    from fcn_lightning.reporting import run_folder
+    from fcn_lightning.reporting.console import quiet_lightning
+    from fcn_lightning.training.device import exact_fp32
+    from fcn_lightning.training.task import SegmentationTask
+
+    quiet_lightning()
+    pl.seed_everything(config.seed, verbose=False)
+    exact_fp32()
+    folder = Path(HydraConfig.get().runtime.output_dir)
+    schedule, inference = build(config.schedule), build(config.inference)
+    datamodule = build(config.dataset)
+    datamodule.plan(max_steps=schedule.max_steps, ms_flip=inference.ms_flip)
+    datamodule.setup("fit")
+    datamodule.check_first_samples()
+    labels = datamodule.val_data.labels
+    model = build(config.model, num_classes=len(labels.classes))
+
+    run_folder.claim(folder, OmegaConf.to_yaml(config, resolve=True), HydraConfig.get().overrides.task)
+    scalars = {key: value for key, value in plain(config.model).items() if key != "pretrained"}
+    card = Card(scalars, datamodule.name, labels, datamodule.base_scale, inference)
+    task = SegmentationTask(model, card, schedule=schedule, optimizer=plain(config.optimizer), aux_weight=config.loss.aux_weight)
+    trainer = make_trainer(config, folder, task, datamodule)
+    run_folder.write_environment(folder, run_folder.device_name(trainer.strategy.root_device))
+    run_folder.write_data(folder, {"train": datamodule.train_data, "val": datamodule.val_data})
+    log.info(describe(config, folder, trainer, task, datamodule))
+    trainer.fit(task, datamodule=datamodule)
+    log.info("%s  %s", task.scores, folder)
+
+
+def make_trainer(config: DictConfig, folder: Path, task: "SegmentationTask", datamodule: "SegmentationDataModule") -> "Trainer":
+    """Build Lightning's trainer with this run's callbacks and loggers.
+
+    Args:
+        config: `conf/train.yaml` as composed.
+        folder: the run's.
+        task: to be trained.
+        datamodule: set up.
+    """
+    import pytorch_lightning as pl
+
+    from fcn_lightning.reporting.console import Progress, ScoreTable
+    from fcn_lightning.reporting.published_log import PublishedLog
+    from fcn_lightning.reporting.run_plots import RunPlots
+    from fcn_lightning.training.callbacks import CheckpointKeeper, LastStepValidation, TrainingLog
+    from fcn_lightning.training.device import accelerator, training_precision
+
+    chosen = accelerator(config.trainer.accelerator)
+    progress = Progress(task.schedule.max_steps)
+    published = PublishedLog(folder / "log.jsonl", len(datamodule.train_data) / datamodule.global_batch_size)
+    return pl.Trainer(
+        accelerator=chosen,
+        devices=config.trainer.devices,
+        precision=training_precision(config.trainer.precision, chosen),  # type: ignore[arg-type]  # Lightning checks the string
+        max_steps=task.schedule.max_steps,
+        val_check_interval=min(task.schedule.val_interval, task.schedule.max_steps),
+        logger=make_loggers(config, folder),
+        callbacks=[
+            LastStepValidation(),
+            CheckpointKeeper(folder / "checkpoints"),
+            RunPlots(folder, datamodule.val_data),
+            published,
+            ScoreTable(),
+            TrainingLog(config.trainer.log_interval, [progress, published]),  # last: what the others take is not step time
+        ],
+        default_root_dir=folder,
+        num_sanity_val_steps=0,
+        use_distributed_sampler=False,  # the stream of samples is rank-aware itself
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
+
+
+def make_loggers(config: DictConfig, folder: Path) -> "list[Logger]":
+    """Build the trackers: metrics.csv always, and the chosen one beside it."""
+    from pytorch_lightning.loggers import CSVLogger
+
+    loggers: list[Logger] = [CSVLogger(folder, name="", version="")]
+    if config.logger:
+        tracker = build(config.logger, folder=str(folder))
+        tracker.log_hyperparams(OmegaConf.to_container(config, resolve=True))
+        loggers.append(tracker)
+    return loggers
+
+
+def describe(
+    config: DictConfig, folder: Path, trainer: "Trainer", task: "SegmentationTask", datamodule: "SegmentationDataModule"
+) -> str:
+    """Say what is about to happen: the block before the first step."""
+    from fcn_lightning.reporting.console import start_block
+    from fcn_lightning.reporting.run_folder import device_name
+
+    steps, batch = task.schedule.max_steps, datamodule.global_batch_size
+    parameters = sum(parameter.numel() for parameter in task.model.parameters())
+    choices = HydraConfig.get().runtime.choices
+    return start_block(
+        [
+            (
+                "data",
+                f"{datamodule.name}: {len(datamodule.train_data)} training, {len(datamodule.val_data)} validation images, "
+                f"{len(task.card.labels.classes)} classes",
+            ),
+            (
+                "model",
+                f"FCN {choices['backbone']}-{choices['head']}, {parameters / 1e6:.1f} M parameters, "
+                f"{'ImageNet' if config.model.pretrained else 'random'} start",
+            ),
+            ("device", f"{device_name(trainer.strategy.root_device)}, {trainer.precision}, {datamodule.workers} loader processes"),
+            ("batch", f"{batch} crops of {datamodule.crop_size[0]}x{datamodule.crop_size[1]} in all"),
+            (
+                "schedule",
+                f"{steps} steps = {steps * batch / len(datamodule.train_data):.1f} epochs, lr {config.optimizer.lr}, "
+                f"validation every {task.schedule.val_interval} ({task.card.inference.mode}, {task.card.inference.precision})",
+            ),
+            ("run folder", str(folder)),
+        ]
+    )
+
+
+if __name__ == "__main__":
+    main()

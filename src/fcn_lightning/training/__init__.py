@@ -1,0 +1,1 @@
+"""Training: the LightningModule, loss, schedule, checkpoints and callbacks."""

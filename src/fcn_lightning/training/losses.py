@@ -1,0 +1,45 @@
+"""Cross-entropy and accuracy as the published runs counted them: over all pixels, ignored ones included."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from fcn_lightning.models.upsample import upsample
+
+
+class PixelCrossEntropy(nn.Module):
+    """Cross-entropy of low-resolution logits against a full-size mask, averaged over all pixels.
+
+    Ignored pixels (and padding) add nothing to the sum but count in the number it is divided by, unlike
+    PyTorch's mean; a crop with only ignored pixels gives 0, not NaN.
+
+    Args:
+        align_corners: of the resizing of the logits.
+        ignore_index: mask value that is left out of the sum.
+
+    Source: open-mmlab/mmsegmentation, `CrossEntropyLoss` and `accuracy` of release 0.11.
+    """
+
+    def __init__(self, *, align_corners: bool, ignore_index: int = 255) -> None:
+        """Keep the settings; there are no parameters."""
+        super().__init__()
+        self.align_corners = align_corners
+        self.ignore_index = ignore_index
+
+    def forward(self, logits: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the loss and the training accuracy.
+
+        Args:
+            logits: (B, K, h, w).
+            mask: (B, H, W) int64, 0 to K - 1 or the ignore index.
+
+        Returns:
+            The loss, and `acc_seg`: right pixels over ALL pixels, in [0, 1], without gradient.
+        """
+        full = upsample(logits, (mask.shape[-2], mask.shape[-1]), align_corners=self.align_corners)  # (B, K, H, W)
+        if full.dtype.itemsize < 4:  # same size, so not resized: half precision cannot carry the sum
+            full = full.float()
+        loss = F.cross_entropy(full, mask, ignore_index=self.ignore_index, reduction="sum") / mask.numel()
+        with torch.no_grad():
+            acc_seg = (full.argmax(1) == mask).sum() / mask.numel()
+        return loss, acc_seg

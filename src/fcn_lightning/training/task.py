@@ -1,0 +1,116 @@
+"""`SegmentationTask`: the LightningModule. It connects network, loss, schedule, inference and metric, and owns none of them."""
+
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.utilities.types import OptimizerLRScheduler
+from torch import Tensor
+from torchmetrics import MeanMetric
+
+from fcn_lightning.evaluation.confusion import ConfusionMatrix
+from fcn_lightning.evaluation.inference import log_scores, predict_scores
+from fcn_lightning.evaluation.predictor import Card
+from fcn_lightning.evaluation.scores import Scores, scores
+from fcn_lightning.models.fcn import FCN
+from fcn_lightning.training.checkpoint import CARD
+from fcn_lightning.training.losses import PixelCrossEntropy
+from fcn_lightning.training.schedules import PolySchedule, poly_lr
+
+
+class SegmentationTask(pl.LightningModule):
+    """Train and validate an FCN.
+
+    Logs `val/*` after each validation; `training_step` returns what the training log averages.
+
+    Args:
+        model: the network.
+        card: what its checkpoints say about it; also the test mode of validation.
+        schedule: steps and learning rate.
+        optimizer: arguments of `torch.optim.SGD`: lr, momentum, weight_decay.
+        aux_weight: of the auxiliary head's loss.
+    """
+
+    def __init__(self, model: FCN, card: Card, *, schedule: PolySchedule, optimizer: dict[str, float], aux_weight: float) -> None:
+        """Connect the parts."""
+        super().__init__()
+        self.model = model
+        self.card = card
+        self.schedule = schedule
+        self.optimizer = optimizer
+        self.aux_weight = aux_weight
+        self.loss = PixelCrossEntropy(align_corners=model.align_corners)
+        self.confusion = ConfusionMatrix(len(card.labels.classes))
+        self.val_loss = MeanMetric()
+        self.scores: Scores | None = None
+        self.confmat: Tensor | None = None
+
+    def training_step(self, batch: dict[str, Tensor], batch_index: int) -> dict[str, Tensor]:
+        """Return the loss to minimise, and its parts.
+
+        Args:
+            batch: image (B, 3, h, w) float32, mask (B, h, w) int64.
+            batch_index: not used; the stream of samples is endless.
+
+        Returns:
+            loss, loss_decode, loss_aux (weighted, so the two sum up), acc_seg and acc_seg_aux in [0, 1].
+        """
+        image = batch["image"].contiguous(memory_format=torch.channels_last)
+        logits, aux_logits = self.model.forward_with_aux(image)
+        loss_decode, acc_seg = self.loss(logits, batch["mask"])
+        loss_aux, acc_seg_aux = self.loss(aux_logits, batch["mask"])
+        loss_aux = self.aux_weight * loss_aux
+        return {
+            "loss": loss_decode + loss_aux,
+            "loss_decode": loss_decode.detach(),
+            "loss_aux": loss_aux.detach(),
+            "acc_seg": acc_seg,
+            "acc_seg_aux": acc_seg_aux,
+        }
+
+    def validation_step(self, batch: dict[str, Any], batch_index: int) -> Tensor:
+        """Label one image and count it.
+
+        Args:
+            batch: images (one (1, 3, h, w) per scale), mask (H, W) at the original size.
+            batch_index: not used.
+
+        Returns:
+            The label map, (H, W).
+        """
+        mask: Tensor = batch["mask"].long()
+        images = [image.contiguous(memory_format=torch.channels_last) for image in batch["images"]]
+        scored = predict_scores(self.model, images, (mask.shape[0], mask.shape[1]), self.card.inference)
+        pred = scored.argmax(1)[0]
+        self.confusion.update(pred, mask)
+        loss, _ = self.loss(log_scores(scored, self.card.inference), mask[None])
+        self.val_loss.update(loss)
+        return pred
+
+    def on_validation_epoch_end(self) -> None:
+        """Compute and log the scores; one reduction over processes per validation."""
+        self.confmat = self.confusion.compute().cpu()
+        self.scores = result = scores(self.confmat)
+        metrics = val_metrics(result, self.card.labels.classes) | {"val/loss": self.val_loss.compute().item()}
+        self.log_dict(metrics, logger=False)  # for callbacks; to the loggers directly: at the optimiser step, unrounded
+        for logger in self.trainer.loggers:
+            logger.log_metrics(metrics, step=self.trainer.global_step)
+        self.confusion.reset()
+        self.val_loss.reset()
+
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        """Build SGD with one parameter group, norms and biases included, and the poly schedule per step."""
+        optimizer = torch.optim.SGD(self.parameters(), **self.optimizer)  # type: ignore[arg-type]  # only numbers are configured
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": poly_lr(optimizer, self.schedule), "interval": "step"}}
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Add what prediction needs."""
+        checkpoint[CARD] = self.card.to_dict()
+
+
+def val_metrics(result: Scores, classes: tuple[str, ...]) -> dict[str, float]:
+    """Name the scores as they are logged; fractions in [0, 1]."""
+    metrics = {"val/mIoU": result.miou, "val/mAcc": result.macc, "val/aAcc": result.aacc}
+    for name, iou, acc in zip(classes, result.iou.tolist(), result.acc.tolist(), strict=True):
+        metrics |= {f"val/IoU/{name}": iou, f"val/Acc/{name}": acc}
+    return metrics
