@@ -67,7 +67,7 @@ def explain(error: Exception, arguments: Sequence[str], verb: str) -> str:
         # A loader process wraps the message into its traceback; the sentence is what follows the last class name.
         return str(cause).rsplit("InputError: ", 1)[-1].strip()
     if isinstance(error, MissingMandatoryValue):
-        key = str(error).rsplit(": ", 1)[-1]
+        key = error.full_key
         return f"{key} is not set; add {key}=<value> to the command"
     return next(_misspelt(arguments, verb), None) or " ".join(str(error).split())
 
@@ -89,7 +89,7 @@ def _misspelt(arguments: Sequence[str], verb: str) -> Iterator[str]:
     for group in overrides.keys() & groups.keys():
         for option in overrides[group].split(","):
             if option not in groups[group]:
-                yield f"{group}={option} does not exist{_nearest(option, groups[group])}; choose from {', '.join(groups[group])}"
+                yield f"{group}={option} does not exist{_nearest(option, groups[group])}; {group} can be {', '.join(groups[group])}"
     chosen = [f"{key}={value}" for key, value in overrides.items() if key in groups and value in groups[key]]
     if verb != "predict" and not any(choice.startswith("dataset=") for choice in chosen):
         chosen.append("dataset=shapes")  # any will do to list the keys
@@ -109,7 +109,7 @@ def _keys(config: DictConfig, prefix: str = "") -> Iterator[str]:
 
 def _nearest(word: str, known: Sequence[str]) -> str:
     close = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
-    return f", did you mean {close[0]}?" if close else ""
+    return f" (did you mean {close[0]}?)" if close else ""
 
 
 def _fail(sentence: str, folder: Path | None = None) -> None:

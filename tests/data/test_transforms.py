@@ -83,7 +83,7 @@ def test_resampling_is_opencvs(golden: dict[str, Any]) -> None:
 def test_normalisation(golden: dict[str, Any]) -> None:
     case = golden["normalize"]
     pixel = np.array(case["bgr_pixel"][::-1], np.uint8).reshape(1, 1, 3)
-    (tensor,) = T.test_preparation((1, 1), (1.0,))(pixel)
+    (tensor,) = T.ImagePreparation((1, 1), (1.0,))(pixel)
     np.testing.assert_allclose(tensor.flatten().numpy(), case["rgb_normalised"], atol=1e-6)
 
 
@@ -111,9 +111,10 @@ def test_training_pipeline_gives_crops_with_the_mask_aligned(seed: int, height: 
     assert mask.shape == (48, 64)
     padding = mask == 255  # the data has no ignored pixel of its own
     assert (image[:, padding] == 0).all(), "padding comes after normalisation: the mean colour is 0"
-    # Brightness is distorted the same for all pixels, so inside one image its order follows the mask's.
-    means = [image[0][mask == label].mean() for label in np.unique(mask[~padding])]
-    assert means == sorted(means)
+    # Brightness is distorted the same for all pixels, so its order follows the mask's; small areas are mostly mixed borders.
+    areas = [image[0][mask == label] for label in np.unique(mask[~padding])]
+    medians = [np.median(area) for area in areas if area.size > 60]
+    assert medians == sorted(medians)
 
 
 def test_same_random_state_gives_the_same_sample() -> None:
@@ -134,7 +135,7 @@ def test_flip_and_coins_are_not_correlated() -> None:
 
 def test_no_test_padding_and_six_scales() -> None:
     image, _ = sample(75, 100)
-    tensors = T.test_preparation((128, 96), T.MS_RATIOS)(image)
+    tensors = T.ImagePreparation((128, 96), T.MS_RATIOS)(image)
     assert [tuple(t.shape) for t in tensors] == [
         (3, 48, 64),
         (3, 72, 96),

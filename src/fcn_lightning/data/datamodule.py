@@ -11,9 +11,9 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from fcn_lightning import InputError
-from fcn_lightning.data.dataset import SegmentationDataset, TestSamples, TrainSamples
+from fcn_lightning.data.dataset import SegmentationDataset, TrainSamples, ValSamples
 from fcn_lightning.data.sampler import PositionSampler
-from fcn_lightning.data.transforms import MS_RATIOS, test_preparation, train_transform
+from fcn_lightning.data.transforms import MS_RATIOS, ImagePreparation, train_transform
 
 MAX_WORKERS = 8  # more do not pay for one training process
 
@@ -122,7 +122,7 @@ class SegmentationDataModule(pl.LightningDataModule):
 
     def val_dataloader(self) -> DataLoader[dict[str, Any]]:
         """Return one image at a time: {"images": [(1, 3, h, w) per ratio], "mask": (H, W), "index": int}."""
-        samples = TestSamples(self.val_data, test_preparation(self.base_scale, self.ratios))
+        samples = ValSamples(self.val_data, ImagePreparation(self.base_scale, self.ratios))
         return DataLoader(samples, batch_size=1, collate_fn=_one_sample, num_workers=self.workers, worker_init_fn=_single_threaded)
 
 

@@ -50,8 +50,8 @@ class Labels:
                 f"a class list of the wrong length: {len(self.classes)} classes, {len(self.palette)} colours, "
                 f"{len(self.values)} values; give one of each per class"
             )
-        if not 0 < len(self.classes) < UNLISTED:
-            raise InputError(f"{len(self.classes)} classes; between 1 and {UNLISTED - 1} can be used")
+        if not 1 < len(self.classes) < UNLISTED:
+            raise InputError(f"{len(self.classes)} classes; between 2 and {UNLISTED - 1} can be used")
 
     @property
     def table(self) -> UInt8:
@@ -198,8 +198,8 @@ class TrainSamples(Dataset[dict[str, Any]]):
         return np.random.default_rng([self.seed, epoch, 1]).permutation(self.size)
 
 
-class TestSamples(Dataset[dict[str, Any]]):
-    """Each image once, at the sizes of the test; the mask keeps its original size.
+class ValSamples(Dataset[dict[str, Any]]):
+    """Each image once, at the scales of the test; the mask keeps its original size.
 
     Args:
         dataset: of uint8 pairs.

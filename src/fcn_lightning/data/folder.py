@@ -75,8 +75,8 @@ def read_classes(path: Path) -> Labels:
         raise InputError(
             f"{path} ignores {clash[0]}, the value of class {classes[clash[0]]!r}; remove it from `ignored` or `classes`"
         )
-    palette = _palette(content.get("colors"), len(classes))
     try:
+        palette = _palette(content.get("colors"), len(classes))
         return Labels(tuple(classes), palette, tuple(range(len(classes))), (*ignored, IGNORE_INDEX))
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
@@ -84,7 +84,10 @@ def read_classes(path: Path) -> Labels:
 
 def _palette(colors: Sequence[Sequence[int]] | None, num_classes: int) -> tuple[Color, ...]:
     if colors is not None:
-        return tuple((int(r), int(g), int(b)) for r, g, b in colors)
+        try:
+            return tuple((int(r), int(g), int(b)) for r, g, b in colors)
+        except (TypeError, ValueError) as error:
+            raise InputError("each of `colors` must be three numbers, as in [128, 64, 128]; correct it") from error
     # Hues a golden ratio apart differ for any number of classes; brightness alternates for neighbours.
     hsv = [(index * 0.618 % 1, 0.7, 0.95 if index % 2 else 0.7) for index in range(num_classes)]
     rgb = [colorsys.hsv_to_rgb(*color) for color in hsv]

@@ -32,8 +32,8 @@ def read_image(path: Path) -> UInt8:
     Source: open-mmlab/mmsegmentation loads through OpenCV; here the channels come out as RGB at once.
     """
     data = _read_bytes(path)
-    image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB) if data else None
-    if image is None or not _is_complete(data):
+    image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB) if data and _is_complete(data) else None
+    if image is None:
         raise InputError(f"image {path} is truncated or not an image ({len(data)} bytes); replace or remove it")
     return image.astype(np.uint8, copy=False)
 

@@ -255,24 +255,21 @@ def train_transform(base_scale: Scale, ratio_range: tuple[float, float], crop_si
     return pipeline
 
 
-def test_preparation(base_scale: Scale, ratios: Sequence[float]) -> "TestPreparation":
-    """Build the test pipeline: image (H, W, 3) RGB uint8 to one normalised (3, h, w) tensor per ratio.
+class ImagePreparation:
+    """The test pipeline: an image to one normalised tensor per scale; nothing is padded or cropped.
 
-    Each is the original image resized to fit ratio x base scale; nothing is padded or cropped.
+    Args:
+        base_scale: (width, height) that an image is resized to fit, keeping its aspect ratio.
+        ratios: the image is resized from its original to fit each ratio x base scale.
     """
-    pipelines = [A.Compose([KeepRatioResize(scaled(base_scale, ratio)), _normalize(), ToTensorV2()]) for ratio in ratios]
-    return TestPreparation(pipelines)
 
-
-class TestPreparation:
-    """The test pipeline at several scales; a class, so that worker processes can receive it."""
-
-    def __init__(self, pipelines: Sequence[Transform]) -> None:
-        """Keep one pipeline per scale."""
-        self.pipelines = pipelines
+    def __init__(self, base_scale: Scale, ratios: Sequence[float]) -> None:
+        """Build one pipeline per scale."""
+        scales = [scaled(base_scale, ratio) for ratio in ratios]
+        self.pipelines = [A.Compose([KeepRatioResize(scale), _normalize(), ToTensorV2()]) for scale in scales]
 
     def __call__(self, image: UInt8) -> list[Tensor]:
-        """Return one normalised tensor per scale."""
+        """Map (H, W, 3) RGB uint8 to one (3, h, w) float32 per scale."""
         return [pipeline(image=image)["image"] for pipeline in self.pipelines]
 
 

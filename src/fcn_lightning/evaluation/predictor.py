@@ -7,7 +7,7 @@ import torch
 
 from fcn_lightning.data.dataset import Labels
 from fcn_lightning.data.images import UInt8
-from fcn_lightning.data.transforms import MEAN, MS_RATIOS, STD, test_preparation
+from fcn_lightning.data.transforms import MEAN, MS_RATIOS, STD, ImagePreparation
 from fcn_lightning.evaluation.inference import Inference, predict_scores
 from fcn_lightning.models.fcn import FCN, fcn
 
@@ -77,7 +77,7 @@ class Predictor:
         self.device = torch.device(device)
         self.model = model.eval().to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # stub lacks it
         self.card = card
-        self._prepare = test_preparation(card.base_scale, MS_RATIOS if card.inference.ms_flip else (1.0,))
+        self._prepare = ImagePreparation(card.base_scale, MS_RATIOS if card.inference.ms_flip else (1.0,))
 
     def using(self, *, tta: str, precision: str, device: str) -> "Predictor":
         """Return the same network with other test-time settings."""

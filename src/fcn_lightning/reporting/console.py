@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Iterable
 
 from pytorch_lightning import Callback, LightningModule, Trainer
+from pytorch_lightning.trainer.states import TrainerFn
 from tqdm import tqdm
 
 from fcn_lightning.evaluation.scores import Scores
@@ -59,7 +60,8 @@ class ScoreTable(Callback):
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Log the table."""
         if isinstance(pl_module, SegmentationTask) and pl_module.scores is not None:
-            log.info("validation at step %d\n%s", trainer.global_step, score_table(pl_module.scores, pl_module.card.labels.classes))
+            title = f"validation at step {trainer.global_step}" if trainer.state.fn == TrainerFn.FITTING else "validation"
+            log.info("%s\n%s", title, score_table(pl_module.scores, pl_module.card.labels.classes))
 
 
 class Progress:

@@ -1,0 +1,90 @@
+"""Anybody's images and masks."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fcn_lightning import InputError
+from fcn_lightning.data.folder import FolderDataModule, read_classes
+from tests.conftest import write_pair
+
+
+def module(root: Path) -> FolderDataModule:
+    return FolderDataModule(
+        base_scale=(56, 40), ratio_range=(1, 1), crop_size=(32, 32), global_batch_size=2, workers=0, seed=0, root=str(root)
+    )
+
+
+def names(root: Path, split: str) -> list[str]:
+    dataset = module(root).build(split)
+    return [Path(dataset.name(index)).stem for index in range(len(dataset))]
+
+
+def test_split_folders(folder_data: Path) -> None:
+    assert names(folder_data, "train") == list("012345")
+    assert names(folder_data, "val") == list("012")
+    image, mask = module(folder_data).build("val")[0]
+    assert image.shape == (40, 56, 3)
+    assert np.unique(mask).tolist() == [0, 1, 2, 255]
+
+
+@pytest.fixture
+def flat(tmp_path: Path) -> Path:
+    rng = np.random.default_rng(0)
+    for index in range(6):
+        write_pair(tmp_path / "flat", f"f{index}", rng)
+    (tmp_path / "flat/classes.yaml").write_text("classes: [a, b, c]\ncolors: [[1, 2, 3], [4, 5, 6], [7, 8, 9]]\nignored: [9]\n")
+    return tmp_path / "flat"
+
+
+def test_split_lists(flat: Path) -> None:
+    (flat / "train.txt").write_text("f0.jpg\nf5.jpg\n\n")
+    (flat / "val.txt").write_text("f3.jpg\n")
+    assert (names(flat, "train"), names(flat, "val")) == (["f0", "f5"], ["f3"])
+    (flat / "val.txt").write_text("f9.jpg\n")
+    with pytest.raises(InputError, match=r"val.txt lists 'f9.jpg', which is not an image below"):
+        names(flat, "val")
+
+
+def test_every_fifth_image_is_for_validation_otherwise(flat: Path) -> None:
+    assert names(flat, "val") == ["f4"]
+    assert names(flat, "train") == ["f0", "f1", "f2", "f3", "f5"]
+    for index in range(2):
+        shutil.move(flat / f"images/f{index}.jpg", flat)
+        shutil.move(flat / f"masks/f{index}.png", flat)
+    with pytest.raises(InputError, match="4 images, too few to split"):
+        names(flat, "val")
+
+
+def test_classes_file(flat: Path, folder_data: Path) -> None:
+    labels = read_classes(flat / "classes.yaml")
+    assert labels.classes == ("a", "b", "c")
+    assert labels.palette[1] == (4, 5, 6)
+    assert labels.ignored == (9, 255)
+    made_up = read_classes(folder_data / "classes.yaml").palette
+    assert len(set(made_up)) == 3, "colours are made up where none are given"
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (None, "cannot be read"),
+        ("classes: [a, b", "not valid YAML"),
+        ("names: [a, b]", "needs a list `classes`"),
+        ("classes: 3", "needs a list `classes`"),
+        ("classes: [a, b]\ncolours: []", "nothing else"),
+        ("classes: [a]", "1 classes; between 2 and"),
+        ("classes: [a, b]\ncolors: [[1, 2, 3]]", "2 classes, 1 colours"),
+        ("classes: [a, b]\ncolors: [red, blue]", r"colors.*three numbers"),
+        ("classes: [a, b]\nignored: [1]", "ignores 1, the value of class 'b'"),
+    ],
+)
+def test_bad_classes_files(tmp_path: Path, content: str | None, words: str) -> None:
+    path = tmp_path / "classes.yaml"
+    if content is not None:
+        path.write_text(content)
+    with pytest.raises(InputError, match=words) as error:
+        read_classes(path)
+    assert str(path) in str(error.value)

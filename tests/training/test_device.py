@@ -1,0 +1,40 @@
+"""Precision and device are chosen by what the machine has."""
+
+import pytest
+import torch
+
+from fcn_lightning import InputError
+from fcn_lightning.training import device
+
+
+@pytest.mark.parametrize(
+    ("flags", "speedup", "chosen"),
+    [(True, 2.0, "bf16-mixed"), (True, 0.8, "32-true"), (False, 2.0, "32-true")],
+)
+def test_bf16_needs_the_instructions_and_a_gain(monkeypatch: pytest.MonkeyPatch, flags: bool, speedup: float, chosen: str) -> None:
+    monkeypatch.setattr(device, "_has_bf16", lambda: flags)
+    monkeypatch.setattr(device, "bf16_speedup", lambda: speedup)
+    assert device.training_precision("auto", "cpu") == chosen
+    assert device.training_precision("auto", "cuda") == "32-true"
+    assert device.training_precision("bf16-mixed", "cpu") == "bf16-mixed", "what the user says stays"
+
+
+def test_instructions_held_back_by_the_user_are_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "AVX2")
+    assert not device._has_bf16()
+
+
+def test_the_probe_measures_something() -> None:
+    assert 0.001 < device.bf16_speedup() < 100
+
+
+def test_accelerator(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert device.accelerator("auto") == device.accelerator("cpu") == "cpu"
+    with pytest.raises(InputError, match="sees no GPU"):
+        device.accelerator("cuda")
+    with pytest.raises(InputError, match="accelerator=tpu"):
+        device.accelerator("tpu")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert device.accelerator("auto") == "cuda"
+    assert device.accelerator("cpu") == "cpu"

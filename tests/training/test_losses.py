@@ -1,0 +1,48 @@
+"""The loss and the training accuracy in their published form."""
+
+from typing import Any
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from fcn_lightning.training.losses import PixelCrossEntropy
+
+
+def test_golden_values(golden: dict[str, Any]) -> None:
+    case = golden["cross_entropy"]
+    logits = torch.tensor(case["logits_class_major"], dtype=torch.float64)[None]
+    mask = torch.tensor(case["label"])[None]
+    loss, acc_seg = PixelCrossEntropy(align_corners=False)(logits, mask)
+    assert loss.item() == pytest.approx(case["sum_over_4"], rel=1e-7)
+    assert loss.item() != pytest.approx(case["torch_default_mean_over_3"], rel=0.1)
+    assert acc_seg.item() * 100 == case["acc_seg_v0_all_pixels"]
+    assert loss.item() * 0.4 == pytest.approx(case["aux_loss_weight_0_4"], rel=1e-6)
+
+
+def test_an_all_ignored_crop_is_zero_and_has_a_zero_gradient() -> None:
+    logits = torch.randn(2, 3, 4, 4, requires_grad=True)
+    loss, acc_seg = PixelCrossEntropy(align_corners=False)(logits, torch.full((2, 32, 32), 255))
+    loss.backward()
+    assert loss.item() == acc_seg.item() == 0
+    assert logits.grad is not None
+    assert (logits.grad == 0).all()
+
+
+@pytest.mark.parametrize("align_corners", [False, True])
+def test_logits_are_resized_to_the_mask_and_ignored_pixels_lower_the_gradient(align_corners: bool) -> None:
+    logits = torch.randn(2, 3, 5, 7, dtype=torch.float64, requires_grad=True)
+    mask = torch.randint(0, 3, (2, 33, 49))
+    mask[:, :11] = 255
+    loss, _ = PixelCrossEntropy(align_corners=align_corners)(logits, mask)
+    full = F.interpolate(logits, (33, 49), mode="bilinear", align_corners=align_corners)
+    per_pixel = F.cross_entropy(full, mask, ignore_index=255, reduction="none")
+    torch.testing.assert_close(loss, per_pixel.mean())
+    (ours,) = torch.autograd.grad(loss, logits, retain_graph=True)
+    (theirs,) = torch.autograd.grad(F.cross_entropy(full, mask, ignore_index=255), logits)
+    torch.testing.assert_close(ours, theirs * (mask != 255).double().mean())
+
+
+def test_half_precision_logits_give_a_float32_loss() -> None:
+    loss, _ = PixelCrossEntropy(align_corners=False)(torch.randn(1, 3, 8, 8).bfloat16(), torch.zeros(1, 8, 8, dtype=torch.long))
+    assert loss.dtype == torch.float32
