@@ -9,18 +9,26 @@ import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from fcn_lightning import InputError
 from fcn_lightning.config import CONF_DIR, compose
 
 Main = Callable[[DictConfig], None]
+# What a default value is -> what may replace it; bool before int, because every bool is an int.
+KINDS: tuple[tuple[type | tuple[type, ...], str], ...] = (
+    (bool, "true or false"),
+    (int, "a whole number"),
+    ((int, float), "a number"),
+    (ListConfig, "a list of that length"),
+)
 
 
 def command(verb: str) -> Callable[[Main], Callable[[], None]]:
@@ -33,6 +41,7 @@ def command(verb: str) -> Callable[[Main], Callable[[], None]]:
     def decorate(main: Main) -> Callable[[], None]:
         def job(config: DictConfig) -> None:
             try:
+                check_types(config, verb)
                 main(config)
             except Exception as error:
                 if _input_error(error) is None or HydraConfig.get().mode == RunMode.MULTIRUN:
@@ -52,6 +61,24 @@ def command(verb: str) -> Callable[[Main], Callable[[], None]]:
         return entry
 
     return decorate
+
+
+def check_types(config: DictConfig, verb: str) -> None:
+    """Compare what was typed with the values it replaces.
+
+    Raises:
+        InputError: text where a number belongs, one number where a list belongs, and the like.
+    """
+    overrides = list(HydraConfig.get().overrides.task)
+    groups = [override for override in overrides if (CONF_DIR / override.split("=")[0]).is_dir()]
+    default = compose(*groups, verb=verb)
+    for override in overrides:
+        key, _, text = override.partition("=")
+        was: Any = OmegaConf.select(default, key, default=None)
+        value: Any = OmegaConf.select(config, key)
+        types, kind = next(((types, kind) for types, kind in KINDS if isinstance(was, types)), (object, ""))
+        if not isinstance(value, types) or (isinstance(value, ListConfig) and len(was) != len(value)):
+            raise InputError(f"{key}={text} does not fit; {kind} belongs there, such as {key}={str(was).replace(' ', '')}")
 
 
 def explain(error: Exception, arguments: Sequence[str], verb: str) -> str:
@@ -91,8 +118,6 @@ def _misspelt(arguments: Sequence[str], verb: str) -> Iterator[str]:
             if option not in groups[group]:
                 yield f"{group}={option} does not exist{_nearest(option, groups[group])}; {group} can be {', '.join(groups[group])}"
     chosen = [f"{key}={value}" for key, value in overrides.items() if key in groups and value in groups[key]]
-    if verb != "predict" and not any(choice.startswith("dataset=") for choice in chosen):
-        chosen.append("dataset=shapes")  # any will do to list the keys
     keys = list(_keys(compose(*chosen, verb=verb))) + list(groups)
     for key in overrides:
         if key not in keys and not key.startswith("hydra."):

@@ -10,7 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from fcn_lightning import InputError
 from fcn_lightning.cli import command
-from fcn_lightning.config import build, plain, typed
+from fcn_lightning.config import CONF_DIR, build, plain, typed
 
 if TYPE_CHECKING:  # torch and Lightning are imported when work starts, so that --help answers at once
     from fcn_lightning.data.datamodule import SegmentationDataModule
@@ -34,6 +34,9 @@ def main(config: DictConfig) -> None:
     if refused:
         raise InputError(f"{refused[0]} belongs to training, and the network comes from the checkpoint; leave {refused[0]} out")
     checkpoint = config.checkpoint  # missing: said before the libraries are loaded
+    if "dataset" not in overrides:
+        known = ", ".join(sorted(file.stem for file in (CONF_DIR / "dataset").glob("*.yaml")))
+        raise InputError(f"dataset is not set; add dataset=<name>, where the names are {known}")
 
     import pytorch_lightning as pl
 

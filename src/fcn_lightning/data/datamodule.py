@@ -49,6 +49,10 @@ class SegmentationDataModule(pl.LightningDataModule):
     ) -> None:
         """Keep the settings; nothing is read yet."""
         super().__init__()
+        if global_batch_size < 1 or (workers is not None and workers < 0):
+            raise InputError(
+                f"dataset.global_batch_size={global_batch_size} must be at least 1, dataset.workers={workers} null or at least 0"
+            )
         self.base_scale = _pair(base_scale)
         self.ratio_range = (float(ratio_range[0]), float(ratio_range[1]))
         self.crop_size = _pair(crop_size)

@@ -1,9 +1,10 @@
 """Trackers beside the run folder: Weights & Biases."""
 
+import netrc
 import os
 from pathlib import Path
+from urllib.parse import urlparse
 
-import wandb
 from pytorch_lightning.loggers import WandbLogger
 
 from fcn_lightning import InputError
@@ -29,4 +30,11 @@ def wandb_logger(*, project: str, name: str, mode: str, folder: str) -> WandbLog
 
 
 def _has_key() -> bool:
-    return bool(os.environ.get("WANDB_API_KEY") or wandb.api.api_key)
+    """Tell whether an API key is in the environment or where `wandb login` keeps it."""
+    if os.environ.get("WANDB_API_KEY"):
+        return True
+    host = urlparse(os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai")).hostname or ""
+    try:
+        return netrc.netrc(os.environ.get("NETRC", str(Path.home() / ".netrc"))).authenticators(host) is not None
+    except (OSError, netrc.NetrcParseError):  # no such file, or not one
+        return False

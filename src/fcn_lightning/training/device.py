@@ -10,6 +10,7 @@ from torch import nn
 
 from fcn_lightning import InputError
 
+PRECISIONS = ("auto", "32-true", "bf16-mixed", "16-mixed")
 BF16_FLAGS = {"avx512_bf16", "amx_bf16"}
 WORTHWHILE = 1.2  # bf16 must be this much faster than fp32 to be chosen
 
@@ -20,6 +21,8 @@ def training_precision(setting: str, device_type: str) -> str:
     On a CPU bf16 is chosen only where it is measurably faster: PyTorch accepts it everywhere, but without
     the instructions it is over twenty times slower, and with the older ones (AVX-512 without AMX) no faster.
     """
+    if setting not in PRECISIONS:
+        raise InputError(f"trainer.precision={setting} is not known; use {', '.join(PRECISIONS)}")
     if setting != "auto":
         return setting
     return "bf16-mixed" if device_type == "cpu" and _has_bf16() and bf16_speedup() >= WORTHWHILE else "32-true"

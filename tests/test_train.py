@@ -1,0 +1,153 @@
+"""Training through the command: what a person sees, and what a run leaves behind."""
+
+import csv
+import json
+import re
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from PIL import Image
+
+from fcn_lightning.data.shapes import LABELS
+from tests.conftest import SHORT, Run
+
+CLASSES = LABELS.classes
+LOGGED = {
+    "train/loss", "train/loss_decode", "train/loss_aux", "train/acc_seg", "train/acc_seg_aux", "lr",
+    "val/loss", "val/mIoU", "val/mAcc", "val/aAcc", *(f"val/{kind}/{name}" for kind in ("IoU", "Acc") for name in CLASSES),
+}  # fmt: skip
+
+
+def rows(folder: Path) -> list[dict[str, str]]:
+    with (folder / "metrics.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_output_of_a_run(run: Run) -> None:
+    result = run("train", *SHORT, "trainer.log_interval=2", "hydra.run.dir=here")
+    assert result.status == 0, result.err
+    lines = result.out.splitlines()
+    assert [line.split("  ")[0].strip() for line in lines[:6]] == ["data", "model", "device", "batch", "schedule", "run folder"]
+    assert "2000 training, 6 validation images, 9 classes" in lines[0]
+    assert "12.8 M parameters, random start" in lines[1]
+    assert "3 steps = 0.0 epochs" in lines[4]
+    progress = [line for line in lines if line.startswith("step ")]
+    assert re.fullmatch(r"step 2/3  loss \d+\.\d{3}  lr 0\.\d{5}  \d+\.\d\d s/step  ETA \d+:\d\d", progress[0])
+    assert [line for line in lines if line.startswith("validation")] == ["validation at step 2", "validation at step 3"]
+    assert lines[lines.index("validation at step 3") + 2].startswith("sky")
+    assert re.fullmatch(r"mIoU \d\.\d{3} mAcc \d\.\d{3} aAcc \d\.\d{3}  .*here", lines[-1])
+
+
+def test_run_folder(trained: Path) -> None:
+    files = {path.relative_to(trained).as_posix() for path in trained.rglob("*") if path.is_file()}
+    assert files == {
+        "config.yaml", "overrides.txt", "environment.json", "data.json", "metrics.csv", "log.jsonl", "train.log",
+        "checkpoints/last.ckpt", "checkpoints/best.ckpt",
+        "plots/curves.png", "plots/classes.png", "plots/confusion.png",
+        *(f"samples/{index:05d}.png" for index in range(6)),
+    }  # fmt: skip
+    config = yaml.safe_load((trained / "config.yaml").read_text())
+    assert config["schedule"]["max_steps"] == 3
+    assert config["run_name"] == "fcn_r18b-d8_demo_shapes"
+    assert "schedule.max_steps=3" in (trained / "overrides.txt").read_text().splitlines()
+    environment = json.loads((trained / "environment.json").read_text())
+    assert environment["packages"]["torch"].split("+")[0] == torch.__version__.split("+")[0]
+    data = json.loads((trained / "data.json").read_text())
+    assert (data["train"]["count"], data["val"]["count"]) == (2000, 6)
+    with Image.open(trained / "samples/00000.png") as panel:
+        assert panel.size == (2 * (4 * 96 + 3 * 4), 2 * 96)
+
+
+def test_log_names_are_an_interface(trained: Path) -> None:
+    logged = rows(trained)
+    assert set(logged[0]) == LOGGED | {"step"}
+    assert [int(row["step"]) for row in logged] == [2, 3, 3], "validation at 2 and 3, training at its end"
+    last = next(row for row in logged if row["train/loss"])
+    assert float(last["train/loss"]) == pytest.approx(float(last["train/loss_decode"]) + float(last["train/loss_aux"]), rel=1e-5)
+    assert all(0 <= float(row["val/aAcc"]) <= 1 for row in logged if row["val/aAcc"])
+
+
+def test_the_published_log(trained: Path) -> None:
+    lines = [json.loads(line) for line in (trained / "log.jsonl").read_text().splitlines()]
+    assert [(line["mode"], line["iter"], line["epoch"]) for line in lines] == [("val", 2, 1), ("train", 3, 1), ("val", 3, 1)]
+    assert set(lines[1]) == {
+        "mode", "epoch", "iter", "lr", "data_time",
+        "decode.loss_seg", "decode.acc_seg", "aux.loss_seg", "aux.acc_seg", "loss", "time",
+    }  # fmt: skip
+    assert 0 <= lines[2]["mIoU"] <= 1
+    assert lines[2]["IoU.sky"] == round(lines[2]["IoU.sky"], 5)
+
+
+def test_the_learning_rate_of_a_log_line_is_the_one_its_step_used(trained: Path) -> None:
+    last = next(row for row in rows(trained) if row["lr"])
+    base = yaml.safe_load((trained / "config.yaml").read_text())["optimizer"]["lr"]
+    assert float(last["lr"]) == pytest.approx((base - 1e-4) * (1 - 2 / 3) ** 0.9 + 1e-4, rel=1e-12)
+
+
+def test_the_same_seed_gives_the_same_run_for_any_number_of_workers(run: Run) -> None:
+    losses = []
+    for workers, seed in ((0, 1), (2, 1), (0, 2)):
+        folder = f"run{workers}{seed}"
+        result = run("train", *SHORT, f"dataset.workers={workers}", f"seed={seed}", f"hydra.run.dir={folder}")
+        assert result.status == 0, result.err
+        losses.append([row["train/loss"] for row in rows(Path(folder)) if row["train/loss"]])
+    assert losses[0] == losses[1] != losses[2]
+
+
+def test_a_run_folder_is_never_overwritten(run: Run) -> None:
+    assert run("train", *SHORT, "hydra.run.dir=mine").status == 0
+    before = {path: path.read_bytes() for path in Path("mine").rglob("*.ckpt")}
+    again = run("train", *SHORT, "hydra.run.dir=mine")
+    assert again.status == 1
+    assert "mine belongs to another run, which is never overwritten; choose another hydra.run.dir" in again.err
+    assert before == {path: path.read_bytes() for path in Path("mine").rglob("*.ckpt")}
+
+
+def test_wandb_offline(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    import wandb
+
+    monkeypatch.delenv("WANDB_API_KEY", raising=False)
+    monkeypatch.setenv("NETRC", "/dev/null")
+    result = run("train", *SHORT, "logger=wandb", "hydra.run.dir=tracked")
+    assert result.status == 0, result.err
+    wandb.finish()
+    (tracked,) = Path("tracked/wandb").glob("offline-run-*")
+    (file,) = tracked.glob("*.wandb")
+    content = file.read_bytes()
+    for name in (b"val/mIoU", b"val/IoU/hexagon", b"train/loss", b"max_steps"):
+        assert name in content
+    assert len(list((tracked / "files/media/images").rglob("*.png"))) == 12, "six panels at two validations"
+
+
+def test_bf16_is_taken_where_asked(run: Run) -> None:
+    result = run("train", *SHORT, "trainer.precision=bf16-mixed", "schedule.max_steps=1", "hydra.run.dir=half")
+    assert result.status == 0, result.err
+    assert ", bf16-mixed, " in result.out
+
+
+def test_folder_from_the_command_line(run: Run, folder_data: Path) -> None:
+    result = run(
+        "train", "dataset=folder", f"dataset.root={folder_data}", "model.pretrained=false", "dataset.base_scale=[56,40]",
+        "dataset.crop_size=[32,32]", *SHORT, "hydra.run.dir=own",
+    )  # fmt: skip
+    assert result.status == 0, result.err
+    assert "folder: 6 training, 3 validation images, 3 classes" in result.out
+
+
+def test_multirun_makes_a_folder_each(run: Run) -> None:
+    result = run("train", "-m", *SHORT, "schedule.max_steps=1", "seed=0,1", "hydra.sweep.dir=sweep")
+    assert result.status == 0, result.err
+    assert sorted(path.parent.name for path in Path("sweep").glob("*/config.yaml")) == ["0", "1"]
+
+
+@pytest.mark.slow
+def test_a_single_batch_can_be_learned(run: Run) -> None:
+    result = run(
+        "train", "schedule.max_steps=150", "schedule.val_interval=150", "dataset.workers=0", "trainer=cpu", "hydra.run.dir=learn",
+    )  # fmt: skip
+    assert result.status == 0, result.err
+    loss = [float(row["train/loss_decode"]) for row in rows(Path("learn")) if row["train/loss"]]
+    assert loss[-1] < 0.75 * loss[0]
+    assert float(re.findall(r"mIoU (\d\.\d+)", result.out)[-1]) > 0.2
