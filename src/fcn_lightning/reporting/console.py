@@ -42,7 +42,7 @@ def start_block(rows: Iterable[tuple[str, str]]) -> str:
 def score_table(result: Scores, classes: tuple[str, ...]) -> str:
     """Lay out per-class IoU and accuracy in percent, then the summary; a class that never occurs shows a dash."""
     width = max(len("class"), *(len(name) for name in classes))
-    lines = [f"{'class':<{width}}    IoU    Acc"]
+    lines = [f"{'class':<{width}}     IoU     Acc"]
     for name, iou, acc in zip(classes, result.iou.tolist(), result.acc.tolist(), strict=True):
         lines.append(f"{name:<{width}}  {_percent(iou)}  {_percent(acc)}")
     mean = f"{'mean':<{width}}  {_percent(result.miou)}  {_percent(result.macc)}"
@@ -51,7 +51,7 @@ def score_table(result: Scores, classes: tuple[str, ...]) -> str:
 
 
 def _percent(fraction: float) -> str:
-    return "    -" if math.isnan(fraction) else f"{100 * fraction:5.2f}"
+    return "     -" if math.isnan(fraction) else f"{100 * fraction:6.2f}"
 
 
 class ScoreTable(Callback):

@@ -49,7 +49,8 @@ def class_bars(result: Scores, classes: tuple[str, ...], path: Path) -> None:
     axes = figure.subplots()
     axes.barh(range(len(order)), acc[order], color="0.85", label="Acc")
     axes.barh(range(len(order)), iou[order], height=0.5, label="IoU")
-    axes.set_yticks(range(len(order)), [classes[index] for index in order])
+    names = [name if occurs else f"{name} (absent)" for name, occurs in zip(classes, ~result.iou.isnan(), strict=True)]
+    axes.set_yticks(range(len(order)), [names[index] for index in order])
     axes.axvline(100 * result.miou, color="0.3", linestyle="--", linewidth=1, label=f"mIoU {100 * result.miou:.2f}")
     axes.set(xlim=(0, 100), xlabel="percent")
     axes.legend(loc="lower right")

@@ -1,0 +1,119 @@
+"""Tables, panels and figures say what they should."""
+
+import io
+import math
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from fcn_lightning.evaluation.scores import scores
+from fcn_lightning.reporting import figures, loggers
+from fcn_lightning.reporting.console import Progress, score_table, start_block
+from fcn_lightning.reporting.panels import CORRECT, ERROR, GAP, colorize, overlay, panel
+
+CLASSES = ("road", "car", "never")
+CONFMAT = torch.tensor([[6, 2, 0], [0, 2, 0], [0, 0, 0]])
+PALETTE = ((10, 20, 30), (40, 50, 60), (70, 80, 90))
+
+
+def test_table() -> None:
+    lines = score_table(scores(CONFMAT), CLASSES).splitlines()
+    assert lines == [
+        "class     IoU     Acc",
+        "road    75.00   75.00",
+        "car     50.00  100.00",
+        "never       -       -",
+        "mean    62.50   87.50   all pixels 80.00",
+    ]
+
+
+def test_start_block_is_aligned() -> None:
+    assert start_block([("data", "x"), ("run folder", "y")]) == "data        x\nrun folder  y"
+
+
+def test_panel_shows_image_truth_prediction_and_errors() -> None:
+    mask = np.zeros((200, 50), np.uint8)
+    mask[:, 25:] = 1
+    mask[:8] = 255
+    pred = np.zeros((200, 50), np.uint8)
+    image = np.full((200, 50, 3), 77, np.uint8)
+    picture = panel(image, mask, pred, PALETTE)
+    assert picture.shape == (200, 4 * 50 + 3 * GAP, 3)
+    parts = [picture[:, start : start + 50] for start in range(0, picture.shape[1], 50 + GAP)]
+    assert (parts[0] == 77).all()
+    assert tuple(parts[1][100, 40]) == PALETTE[1]
+    assert tuple(parts[2][100, 40]) == PALETTE[0]
+    assert tuple(parts[3][100, 10]) == CORRECT
+    assert tuple(parts[3][100, 40]) == ERROR
+    hatched = parts[3][:8].reshape(-1, 3)
+    assert len(np.unique(hatched, axis=0)) == 2
+    assert not (hatched == ERROR).all(1).any()
+
+
+def test_small_panels_are_enlarged() -> None:
+    side = np.zeros((64, 64), np.uint8)
+    assert panel(np.zeros((64, 64, 3), np.uint8), side, side, PALETTE).shape == (192, 3 * (4 * 64 + 3 * GAP), 3)
+
+
+def test_colorize_and_overlay() -> None:
+    labels = np.array([[0, 2, 255]], np.uint8)
+    assert colorize(labels, PALETTE).tolist() == [[[10, 20, 30], [70, 80, 90], [0, 0, 0]]]
+    assert overlay(np.full((1, 3, 3), 100, np.uint8), labels, PALETTE)[0, 1].tolist() == [85, 90, 95]
+
+
+def test_figures_are_written(tmp_path: Path) -> None:
+    log = tmp_path / "metrics.csv"
+    log.write_text("step,lr,train/loss,train/acc_seg,val/mIoU\n50,0.01,2.5,0.3,\n100,0.005,1.5,0.5,\n100,,,,0.25\n")
+    figures.curves(log, tmp_path / "plots/curves.png")
+    figures.class_bars(scores(CONFMAT), CLASSES, tmp_path / "plots/classes.png")
+    figures.confusion(CONFMAT, CLASSES, tmp_path / "plots/confusion.png")
+    for name in ("curves", "classes", "confusion"):
+        with Image.open(tmp_path / f"plots/{name}.png") as picture:
+            assert min(picture.size) > 100
+            assert len(set(picture.convert("L").tobytes())) > 10, "not an empty sheet"
+
+
+ENTRY = {"loss": 1.25, "lr": 0.01, "time": 2.0}
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_progress_is_one_bar_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    progress = Progress(100)
+    progress(50, ENTRY)
+    progress(100, ENTRY)
+    progress.close()
+    last = terminal.getvalue().split("\r")[-1]
+    assert "100/100" in last
+    assert "loss 1.250  lr 0.01000  2.00 s/step" in last
+
+
+def test_progress_is_lines_elsewhere(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    monkeypatch.setattr(sys, "stderr", io.StringIO())
+    with caplog.at_level("INFO"):
+        Progress(4000)(50, ENTRY)
+    assert caplog.messages == ["step 50/4000  loss 1.250  lr 0.01000  2.00 s/step  ETA 2:11:40"]
+
+
+def test_wandb_is_online_only_with_a_key(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.delenv("WANDB_API_KEY", raising=False)
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    assert not loggers._has_key()
+    (tmp_path / "netrc").write_text("machine api.wandb.ai login user password key\n")
+    assert loggers._has_key()
+    monkeypatch.setenv("NETRC", str(tmp_path / "none"))
+    monkeypatch.setenv("WANDB_API_KEY", "key")
+    assert loggers._has_key()
+
+
+def test_a_class_that_never_occurs_has_no_percent() -> None:
+    assert math.isnan(scores(CONFMAT).iou[2])
