@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fcn_lightning.data import steps
 from fcn_lightning.data import transforms as T
 
 
@@ -27,20 +28,20 @@ class Replay:
 
 def test_keep_ratio_sizes(golden: dict[str, Any]) -> None:
     for case in golden["resize_keep_ratio"]:
-        target = T.scaled(case["base_scale"], case["ratio"])
+        target = steps.scaled(case["base_scale"], case["ratio"])
         assert target == tuple(case["target_scale"])
-        assert T.keep_ratio_size((case["h"], case["w"]), target) == (case["new_h"], case["new_w"])
+        assert steps.keep_ratio_size((case["h"], case["w"]), target) == (case["new_h"], case["new_w"])
 
 
 def test_sizes_of_the_multi_scale_test(golden: dict[str, Any]) -> None:
     assert {case["ratio"] for case in golden["tta_sizes"]} == set(T.MS_RATIOS)
     for case in golden["tta_sizes"]:
-        assert T.keep_ratio_size((case["h"], case["w"]), tuple(case["v0_target_scale"])) == tuple(case["v0_hw"])
+        assert steps.keep_ratio_size((case["h"], case["w"]), tuple(case["v0_target_scale"])) == tuple(case["v0_hw"])
 
 
 def test_scale_draws(golden: dict[str, Any]) -> None:
     draws = Replay(0)
-    drawn = [list(T.draw_scale(draws, (2048, 1024), (0.5, 2.0))) for _ in range(4)]
+    drawn = [list(steps.draw_scale(draws, (2048, 1024), (0.5, 2.0))) for _ in range(4)]
     assert drawn == golden["random_resize_seed0"]
 
 
@@ -50,14 +51,14 @@ def test_crop_boxes(golden: dict[str, Any]) -> None:
     mask[:5] = 255
     mask[30:] = 1
     draws = Replay(3)
-    drawn = [list(T.draw_crop_box(draws, mask, (32, 48))) for _ in range(5)]
+    drawn = [list(steps.draw_crop_box(draws, mask, (32, 48))) for _ in range(5)]
     assert drawn == golden["random_crop_seed3"]["boxes"]
 
 
 def test_crop_of_a_mask_without_labels_takes_the_eleventh_box() -> None:
     mask = np.full((40, 40), 255, np.uint8)
     draws, expected = Replay(1), Replay(1)
-    box = T.draw_crop_box(draws, mask, (16, 16))
+    box = steps.draw_crop_box(draws, mask, (16, 16))
     boxes = [(int(expected.integers(0, 25)), int(expected.integers(0, 25))) for _ in range(11)]
     assert (box[0], box[2]) == boxes[-1]
 
@@ -66,7 +67,7 @@ def test_crop_of_a_mask_without_labels_takes_the_eleventh_box() -> None:
 def test_photometric_distortion(golden: dict[str, Any], seed: int) -> None:
     case = golden["photometric"]
     rgb = np.array(case["bgr_in"], np.uint8)[..., ::-1].copy()
-    out = T.apply_photometric(rgb, T.draw_photometric(Replay(seed)))
+    out = steps.apply_photometric(rgb, steps.draw_photometric(Replay(seed)))
     assert out[..., ::-1].tolist() == case["outs"][seed]["out"]
 
 
