@@ -1,6 +1,7 @@
 """Fixtures: golden values, small data sets in real layouts, and the commands as a user runs them, in this process."""
 
 import importlib
+import logging
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -63,6 +64,10 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp
 
     yield call
     GlobalHydra.instance().clear()
+    for handler in [
+        handler for handler in logging.getLogger().handlers if type(handler) in (logging.FileHandler, logging.StreamHandler)
+    ]:
+        logging.getLogger().removeHandler(handler)  # Hydra's, bound to this test's folder and output
 
 
 SHORT = ("schedule.max_steps=3", "schedule.val_interval=2", "dataset.workers=0", "dataset.global_batch_size=2", "trainer=cpu")

@@ -77,7 +77,7 @@ def check_types(config: DictConfig, verb: str) -> None:
         was: Any = OmegaConf.select(default, key, default=None)
         value: Any = OmegaConf.select(config, key)
         types, kind = next(((types, kind) for types, kind in KINDS if isinstance(was, types)), (object, ""))
-        if not isinstance(value, types) or (isinstance(value, ListConfig) and len(was) != len(value)):
+        if not isinstance(value, types) or (isinstance(was, ListConfig) and len(was) != len(value)):
             raise InputError(f"{key}={text} does not fit; {kind} belongs there, such as {key}={str(was).replace(' ', '')}")
 
 

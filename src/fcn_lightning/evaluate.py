@@ -13,6 +13,8 @@ from fcn_lightning.cli import command
 from fcn_lightning.config import CONF_DIR, build, plain, typed
 
 if TYPE_CHECKING:  # torch and Lightning are imported when work starts, so that --help answers at once
+    from pytorch_lightning import Trainer
+
     from fcn_lightning.data.datamodule import SegmentationDataModule
     from fcn_lightning.evaluation.predictor import Card
 
@@ -30,21 +32,13 @@ def main(config: DictConfig) -> None:
         config: `conf/evaluate.yaml` as composed.
     """
     overrides = typed(HydraConfig.get().overrides.task)
-    refused = sorted(key for key in overrides if key.split(".")[0] in OF_TRAINING)
-    if refused:
-        raise InputError(f"{refused[0]} belongs to training, and the network comes from the checkpoint; leave {refused[0]} out")
-    checkpoint = config.checkpoint  # missing: said before the libraries are loaded
-    if "dataset" not in overrides:
-        known = ", ".join(sorted(file.stem for file in (CONF_DIR / "dataset").glob("*.yaml")))
-        raise InputError(f"dataset is not set; add dataset=<name>, where the names are {known}")
-
-    import pytorch_lightning as pl
+    checkpoint = config.checkpoint
+    check_request(overrides)  # said before the libraries are loaded
 
     from fcn_lightning.reporting import run_folder
-    from fcn_lightning.reporting.console import ScoreTable, quiet_lightning
-    from fcn_lightning.reporting.run_plots import RunPlots
+    from fcn_lightning.reporting.console import quiet_lightning
     from fcn_lightning.training.checkpoint import load
-    from fcn_lightning.training.device import accelerator, exact_fp32
+    from fcn_lightning.training.device import exact_fp32
     from fcn_lightning.training.task import SegmentationTask
 
     quiet_lightning()
@@ -62,7 +56,31 @@ def main(config: DictConfig) -> None:
     task = SegmentationTask(
         predictor.model, card, schedule=schedule, optimizer=plain(config.optimizer), aux_weight=config.loss.aux_weight
     )
-    trainer = pl.Trainer(
+    trainer = make_trainer(config, folder, datamodule)
+    run_folder.write_environment(folder, run_folder.device_name(trainer.strategy.root_device))
+    run_folder.write_data(folder, {"val": datamodule.val_data})
+    trainer.validate(task, datamodule=datamodule, verbose=False)
+    if task.scores is None:
+        raise RuntimeError("validation gave no scores")
+    run_folder.write_scores(folder / "scores.json", task.scores, card.labels.classes)
+    log.info("%s  %s", task.scores, folder)
+
+
+def make_trainer(config: DictConfig, folder: Path, datamodule: "SegmentationDataModule") -> "Trainer":
+    """Build Lightning's trainer for one validation.
+
+    Args:
+        config: `conf/evaluate.yaml` as composed.
+        folder: the run's.
+        datamodule: set up.
+    """
+    import pytorch_lightning as pl
+
+    from fcn_lightning.reporting.console import ScoreTable
+    from fcn_lightning.reporting.run_plots import RunPlots
+    from fcn_lightning.training.device import accelerator
+
+    return pl.Trainer(
         accelerator=accelerator(config.trainer.accelerator),
         devices=1,
         logger=False,
@@ -72,13 +90,20 @@ def main(config: DictConfig) -> None:
         enable_progress_bar=False,
         enable_model_summary=False,
     )
-    run_folder.write_environment(folder, run_folder.device_name(trainer.strategy.root_device))
-    run_folder.write_data(folder, {"val": datamodule.val_data})
-    trainer.validate(task, datamodule=datamodule, verbose=False)
-    if task.scores is None:
-        raise RuntimeError("validation gave no scores")
-    run_folder.write_scores(folder / "scores.json", task.scores, card.labels.classes)
-    log.info("%s  %s", task.scores, folder)
+
+
+def check_request(overrides: set[str]) -> None:
+    """Refuse a command line that leaves out the data set, or promises something that does not happen.
+
+    Raises:
+        InputError: it does.
+    """
+    refused = sorted(key for key in overrides if key.split(".")[0] in OF_TRAINING)
+    if refused:
+        raise InputError(f"{refused[0]} belongs to training, and the network comes from the checkpoint; leave {refused[0]} out")
+    if "dataset" not in overrides:
+        known = ", ".join(sorted(file.stem for file in (CONF_DIR / "dataset").glob("*.yaml")))
+        raise InputError(f"dataset is not set; add dataset=<name>, where the names are {known}")
 
 
 def card_to_test(config: DictConfig, overrides: set[str], card: "Card", datamodule: "SegmentationDataModule") -> "Card":

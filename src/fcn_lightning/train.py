@@ -28,6 +28,7 @@ def main(config: DictConfig) -> None:
         config: `conf/train.yaml` as composed.
     """
     import pytorch_lightning as pl
+    from tqdm.contrib.logging import logging_redirect_tqdm
 
     from fcn_lightning.evaluation.predictor import Card
     from fcn_lightning.reporting import run_folder
@@ -55,7 +56,8 @@ def main(config: DictConfig) -> None:
     run_folder.write_environment(folder, run_folder.device_name(trainer.strategy.root_device))
     run_folder.write_data(folder, {"train": datamodule.train_data, "val": datamodule.val_data})
     log.info(describe(config, folder, trainer, task, datamodule))
-    trainer.fit(task, datamodule=datamodule)
+    with logging_redirect_tqdm():
+        trainer.fit(task, datamodule=datamodule)
     log.info("%s  %s", task.scores, folder)
 
 
@@ -77,11 +79,10 @@ def make_trainer(config: DictConfig, folder: Path, task: "SegmentationTask", dat
     from fcn_lightning.training.device import accelerator, training_precision
 
     chosen = accelerator(config.trainer.accelerator)
-    progress = Progress(task.schedule.max_steps)
     published = PublishedLog(folder / "log.jsonl", len(datamodule.train_data) / datamodule.global_batch_size)
     return pl.Trainer(
         accelerator=chosen,
-        devices=config.trainer.devices,
+        devices=1,
         precision=training_precision(config.trainer.precision, chosen),  # type: ignore[arg-type]  # Lightning checks the string
         max_steps=task.schedule.max_steps,
         val_check_interval=min(task.schedule.val_interval, task.schedule.max_steps),
@@ -92,7 +93,8 @@ def make_trainer(config: DictConfig, folder: Path, task: "SegmentationTask", dat
             RunPlots(folder, datamodule.val_data),
             published,
             ScoreTable(),
-            TrainingLog(config.trainer.log_interval, [progress, published]),  # last: what the others take is not step time
+            # Last: what the others take is not time per step.
+            TrainingLog(config.trainer.log_interval, [Progress(task.schedule.max_steps), published]),
         ],
         default_root_dir=folder,
         num_sanity_val_steps=0,

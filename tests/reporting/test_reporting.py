@@ -91,7 +91,6 @@ def test_progress_is_one_bar_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> N
     progress = Progress(100)
     progress(50, ENTRY)
     progress(100, ENTRY)
-    progress.close()
     last = terminal.getvalue().split("\r")[-1]
     assert "100/100" in last
     assert "loss 1.250  lr 0.01000  2.00 s/step" in last

@@ -88,14 +88,11 @@ class Progress:
         if self.bar is not None:
             self.bar.set_postfix_str(text)
             self.bar.update(step - self.bar.n)
+            if step >= self.max_steps:
+                self.bar.close()
             return
         eta = _clock((self.max_steps - step) * entry["time"])
         log.info("step %d/%d  %s  ETA %s", step, self.max_steps, text, eta)
-
-    def close(self) -> None:
-        """End the bar's line."""
-        if self.bar is not None:
-            self.bar.close()
 
 
 def _clock(seconds: float) -> str:

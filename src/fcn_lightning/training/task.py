@@ -34,7 +34,7 @@ class SegmentationTask(pl.LightningModule):
     def __init__(self, model: FCN, card: Card, *, schedule: PolySchedule, optimizer: dict[str, float], aux_weight: float) -> None:
         """Connect the parts."""
         super().__init__()
-        self.model: FCN = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # the stub lacks it
+        self.model: FCN = model.to(memory_format=torch.channels_last)
         self.card = card
         self.schedule = schedule
         self.optimizer = optimizer
