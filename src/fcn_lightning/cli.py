@@ -77,7 +77,8 @@ def check_types(config: DictConfig, verb: str) -> None:
         was: Any = OmegaConf.select(default, key, default=None)
         value: Any = OmegaConf.select(config, key)
         types, kind = next(((types, kind) for types, kind in KINDS if isinstance(was, types)), (object, ""))
-        if not isinstance(value, types) or (isinstance(was, ListConfig) and len(was) != len(value)):
+        fits = isinstance(value, types)
+        if not fits or (isinstance(was, ListConfig) and len(was) != len(value)):
             raise InputError(f"{key}={text} does not fit; {kind} belongs there, such as {key}={str(was).replace(' ', '')}")
 
 
