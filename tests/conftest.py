@@ -64,10 +64,10 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp
 
     yield call
     GlobalHydra.instance().clear()
-    for handler in [
-        handler for handler in logging.getLogger().handlers if type(handler) in (logging.FileHandler, logging.StreamHandler)
-    ]:
-        logging.getLogger().removeHandler(handler)  # Hydra's, bound to this test's folder and output
+    root = logging.getLogger()
+    for handler in list(root.handlers):
+        if type(handler) in (logging.FileHandler, logging.StreamHandler):  # Hydra's, bound to this test's folder and output
+            root.removeHandler(handler)
 
 
 SHORT = ("schedule.max_steps=3", "schedule.val_interval=2", "dataset.workers=0", "dataset.global_batch_size=2", "trainer=cpu")

@@ -106,19 +106,24 @@ def test_a_run_folder_is_never_overwritten(run: Run) -> None:
 
 
 def test_wandb_offline(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    import wandb
-
     monkeypatch.delenv("WANDB_API_KEY", raising=False)
     monkeypatch.setenv("NETRC", "/dev/null")
     result = run("train", *SHORT, "logger=wandb", "hydra.run.dir=tracked")
     assert result.status == 0, result.err
-    wandb.finish()
     (tracked,) = Path("tracked/wandb").glob("offline-run-*")
     (file,) = tracked.glob("*.wandb")
     content = file.read_bytes()
     for name in (b"val/mIoU", b"val/IoU/hexagon", b"train/loss", b"max_steps"):
         assert name in content
     assert len(list((tracked / "files/media/images").rglob("*.png"))) == 12, "six panels at two validations"
+
+
+def test_each_job_of_a_sweep_is_a_tracked_run_of_its_own(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("WANDB_API_KEY", raising=False)
+    monkeypatch.setenv("NETRC", "/dev/null")
+    result = run("train", "-m", *SHORT, "schedule.max_steps=1", "logger=wandb", "seed=0,1", "hydra.sweep.dir=sweep")
+    assert result.status == 0, result.err
+    assert [len(list(Path(f"sweep/{job}/wandb").glob("offline-run-*"))) for job in (0, 1)] == [1, 1]
 
 
 def test_bf16_is_taken_where_asked(run: Run) -> None:

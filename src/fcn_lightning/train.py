@@ -28,7 +28,6 @@ def main(config: DictConfig) -> None:
         config: `conf/train.yaml` as composed.
     """
     import pytorch_lightning as pl
-    from tqdm.contrib.logging import logging_redirect_tqdm
 
     from fcn_lightning.evaluation.predictor import Card
     from fcn_lightning.reporting import run_folder
@@ -56,9 +55,23 @@ def main(config: DictConfig) -> None:
     run_folder.write_environment(folder, run_folder.device_name(trainer.strategy.root_device))
     run_folder.write_data(folder, {"train": datamodule.train_data, "val": datamodule.val_data})
     log.info(describe(config, folder, trainer, task, datamodule))
-    with logging_redirect_tqdm():
-        trainer.fit(task, datamodule=datamodule)
+    fit(trainer, task, datamodule)
     log.info("%s  %s", task.scores, folder)
+
+
+def fit(trainer: "Trainer", task: "SegmentationTask", datamodule: "SegmentationDataModule") -> None:
+    """Train; whatever happens, the tracker's run ends and says whether it failed."""
+    from tqdm.contrib.logging import logging_redirect_tqdm
+
+    from fcn_lightning.reporting.loggers import close
+
+    failed = True
+    try:
+        with logging_redirect_tqdm():  # tables and lines stand above the bar
+            trainer.fit(task, datamodule=datamodule)
+        failed = False
+    finally:
+        close(trainer.loggers, failed=failed)
 
 
 def make_trainer(config: DictConfig, folder: Path, task: "SegmentationTask", datamodule: "SegmentationDataModule") -> "Trainer":

@@ -2,10 +2,11 @@
 
 import netrc
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import urlparse
 
-from pytorch_lightning.loggers import WandbLogger
+from pytorch_lightning.loggers import Logger, WandbLogger
 
 from fcn_lightning import InputError
 
@@ -27,6 +28,18 @@ def wandb_logger(*, project: str, name: str, mode: str, folder: str) -> WandbLog
     # A folder of that name must exist, or W&B falls back to the system's temporary one.
     Path(folder).mkdir(parents=True, exist_ok=True)
     return WandbLogger(project=project, name=name, save_dir=folder, offline=not online, dir=folder)
+
+
+def close(loggers: Sequence[Logger], *, failed: bool) -> None:
+    """End the tracker's run, so that the next job of a sweep starts one of its own.
+
+    Args:
+        loggers: of the trainer.
+        failed: marks the run as failed.
+    """
+    for logger in loggers:
+        if isinstance(logger, WandbLogger):
+            logger.experiment.finish(exit_code=int(failed))
 
 
 def _has_key() -> bool:
