@@ -62,7 +62,9 @@ def main(config: DictConfig) -> None:
     trainer.validate(task, datamodule=datamodule, verbose=False)
     if task.scores is None:
         raise RuntimeError("validation gave no scores")
-    run_folder.write_scores(folder / "scores.json", task.scores, card.labels.classes)
+    run_folder.write_scores(
+        folder / "scores.json", task.scores, card.labels.classes, loss=trainer.callback_metrics["val/loss"].item()
+    )
     log.info("%s  %s", task.scores, folder)
 
 

@@ -91,6 +91,7 @@ def make_trainer(config: DictConfig, folder: Path, task: "SegmentationTask", dat
     from fcn_lightning.training.callbacks import CheckpointKeeper, LastStepValidation, TrainingLog
     from fcn_lightning.training.device import accelerator, training_precision
 
+    progress = Progress()
     chosen = accelerator(config.trainer.accelerator)
     published = PublishedLog(folder / "log.jsonl", len(datamodule.train_data) / datamodule.global_batch_size)
     return pl.Trainer(
@@ -101,13 +102,14 @@ def make_trainer(config: DictConfig, folder: Path, task: "SegmentationTask", dat
         val_check_interval=min(task.schedule.val_interval, task.schedule.max_steps),
         logger=make_loggers(config, folder),
         callbacks=[
+            progress,
             LastStepValidation(),
             CheckpointKeeper(folder / "checkpoints"),
             RunPlots(folder, datamodule.val_data),
             published,
             ScoreTable(),
             # Last: what the others take is not time per step.
-            TrainingLog(config.trainer.log_interval, [Progress(task.schedule.max_steps), published]),
+            TrainingLog(config.trainer.log_interval, [progress, published]),
         ],
         default_root_dir=folder,
         num_sanity_val_steps=0,

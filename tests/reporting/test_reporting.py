@@ -4,11 +4,14 @@ import io
 import math
 import sys
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from pytorch_lightning import LightningModule, Trainer
 
 from fcn_lightning.evaluation.scores import scores
 from fcn_lightning.reporting import figures, loggers
@@ -85,12 +88,19 @@ class Terminal(io.StringIO):
         return True
 
 
+def state(step: int, max_steps: int) -> Trainer:
+    return cast(Trainer, SimpleNamespace(global_step=step, max_steps=max_steps))
+
+
 def test_progress_is_one_bar_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     terminal = Terminal()
     monkeypatch.setattr(sys, "stderr", terminal)
-    progress = Progress(100)
-    progress(50, ENTRY)
-    progress(100, ENTRY)
+    progress, module = Progress(), cast(LightningModule, None)
+    progress.on_train_start(state(0, 100), module)
+    for step in (50, 100):
+        progress.on_train_batch_end(state(step, 100), module)
+        progress(step, ENTRY)
+    progress.on_train_end(state(100, 100), module)
     last = terminal.getvalue().split("\r")[-1]
     assert "100/100" in last
     assert "loss 1.250  lr 0.01000  2.00 s/step" in last
@@ -98,8 +108,10 @@ def test_progress_is_one_bar_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_progress_is_lines_elsewhere(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     monkeypatch.setattr(sys, "stderr", io.StringIO())
+    progress = Progress()
+    progress.on_train_start(state(0, 4000), cast(LightningModule, None))
     with caplog.at_level("INFO"):
-        Progress(4000)(50, ENTRY)
+        progress(50, ENTRY)
     assert caplog.messages == ["step 50/4000  loss 1.250  lr 0.01000  2.00 s/step  ETA 2:11:40"]
 
 

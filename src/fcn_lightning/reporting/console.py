@@ -3,9 +3,9 @@
 import logging
 import math
 import sys
-import time
 import warnings
 from collections.abc import Iterable
+from typing import Any
 
 from pytorch_lightning import Callback, LightningModule, Trainer
 from pytorch_lightning.trainer.states import TrainerFn
@@ -64,18 +64,24 @@ class ScoreTable(Callback):
             log.info("%s\n%s", title, score_table(pl_module.scores, pl_module.card.labels.classes))
 
 
-class Progress:
-    """One progress bar on a terminal, plain lines elsewhere; a listener of `TrainingLog`.
+class Progress(Callback):
+    """One progress bar on a terminal, plain lines elsewhere: a callback, and a listener of `TrainingLog`."""
 
-    Args:
-        max_steps: of the training.
-    """
+    def __init__(self) -> None:
+        """Show nothing yet."""
+        self.bar: tqdm | None = None
+        self.max_steps = 0
 
-    def __init__(self, max_steps: int) -> None:
-        """Start the clock."""
-        self.max_steps = max_steps
-        self.start = time.monotonic()
-        self.bar = tqdm(total=max_steps, unit="step", dynamic_ncols=True) if sys.stderr.isatty() else None
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Start the bar, below what was printed before."""
+        self.max_steps = trainer.max_steps
+        if sys.stderr.isatty():
+            self.bar = tqdm(total=self.max_steps, initial=trainer.global_step, unit="step", dynamic_ncols=True)
+
+    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *args: Any) -> None:
+        """Move the bar."""
+        if self.bar is not None:
+            self.bar.update(trainer.global_step - self.bar.n)
 
     def __call__(self, step: int, entry: dict[str, float]) -> None:
         """Show where training stands.
@@ -87,12 +93,13 @@ class Progress:
         text = f"loss {entry['loss']:.3f}  lr {entry['lr']:.5f}  {entry['time']:.2f} s/step"
         if self.bar is not None:
             self.bar.set_postfix_str(text)
-            self.bar.update(step - self.bar.n)
-            if step >= self.max_steps:
-                self.bar.close()
-            return
-        eta = _clock((self.max_steps - step) * entry["time"])
-        log.info("step %d/%d  %s  ETA %s", step, self.max_steps, text, eta)
+        else:
+            log.info("step %d/%d  %s  ETA %s", step, self.max_steps, text, _clock((self.max_steps - step) * entry["time"]))
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """End the bar's line."""
+        if self.bar is not None:
+            self.bar.close()
 
 
 def _clock(seconds: float) -> str:

@@ -93,9 +93,10 @@ def device_name(device: torch.device) -> str:
     return f"CPU, {torch.get_num_threads()} threads, {cpu_name()}"
 
 
-def write_scores(path: Path, result: Scores, classes: tuple[str, ...]) -> None:
-    """Write scores as JSON, fractions in [0, 1]; null for a class that never occurs."""
+def write_scores(path: Path, result: Scores, classes: tuple[str, ...], *, loss: float) -> None:
+    """Write the loss and the scores as JSON, fractions in [0, 1]; null for a class that never occurs."""
     content = {
+        "loss": loss,
         "mIoU": result.miou,
         "mAcc": result.macc,
         "aAcc": result.aacc,
