@@ -84,6 +84,16 @@ COMMANDS: dict[str, tuple[str, tuple[str, ...], tuple[str, ...]]] = {
     "mode": ("train", ("inference.mode=tile",), ("inference.mode=tile is not known; use whole or slide",)),
     "wandb mode": ("train", ("logger=wandb", "logger.mode=maybe", *SHORT), ("logger.mode=maybe is not known",)),
     "precision": ("train", ("trainer.precision=fp9", *SHORT), ("trainer.precision=fp9 is not known",)),
+    "equals sign": (
+        "predict",
+        ("checkpoint=step=3.ckpt", "source=x", "output=y"),
+        ("checkpoint=step=3.ckpt cannot be read", "quote the value twice"),
+    ),
+    "window": (
+        "train",
+        ("inference.mode=slide", "inference.crop_size=[5]", "inference.stride=[5,5]"),
+        ("inference.crop_size=[5] is not a pair",),
+    ),
     "batch": ("train", ("dataset.global_batch_size=0",), ("dataset.global_batch_size=0",)),
     "checkpoint not given": ("evaluate", ("dataset=shapes",), ("checkpoint is not set; add checkpoint=<value>",)),
     "dataset not given": ("evaluate", ("checkpoint=x",), ("dataset is not set; add dataset=<name>", "camvid, folder, shapes")),
@@ -96,7 +106,7 @@ def test_mistakes_on_the_command_line(run: Run, mistake: str) -> None:
     verb, arguments, words = COMMANDS[mistake]
     result = run(verb, *arguments)
     assert_one_sentence(result.status, result.err, words)
-    assert not [path for path in Path.cwd().rglob("*") if path.suffix == ".ckpt"]
+    assert not list(Path.cwd().iterdir()), "no run folder stays"
 
 
 def test_no_pretrained_weights_stop_the_run(run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

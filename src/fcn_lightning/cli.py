@@ -13,7 +13,7 @@ from typing import Any
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import HydraException
+from hydra.errors import HydraException, OverrideParseException
 from hydra.types import RunMode
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
@@ -97,6 +97,9 @@ def explain(error: Exception, arguments: Sequence[str], verb: str) -> str:
     if isinstance(error, MissingMandatoryValue):
         key = error.full_key
         return f"{key} is not set; add {key}=<value> to the command"
+    if isinstance(error, OverrideParseException):
+        key, _, value = error.override.partition("=")
+        return f"{error.override} cannot be read; quote the value twice, as in \"{key}='{value}'\""
     return next(_misspelt(arguments, verb), None) or " ".join(str(error).split())
 
 

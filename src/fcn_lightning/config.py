@@ -1,6 +1,6 @@
 """Where the configuration is, and how Python composes it: for notebooks, tests and the commands."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,12 +38,16 @@ def compose(*overrides: str, verb: str = "train") -> DictConfig:
     return config
 
 
-def build(node: DictConfig, **more: Any) -> Any:
+def build(node: DictConfig, given: Mapping[str, Any] | None = None) -> Any:
     """Make the object that a node's `_target_` names, with the node's other keys as arguments.
 
     Lists and dicts arrive as plain Python, so that objects and checkpoints hold no configuration.
+
+    Args:
+        node: of the configuration.
+        given: further arguments, which are not in YAML.
     """
-    return instantiate(node, **more, _convert_="all")
+    return instantiate(node, **(given or {}), _convert_="all")
 
 
 def plain(node: DictConfig) -> dict[str, Any]:

@@ -32,6 +32,7 @@ def main(config: DictConfig) -> None:
     from fcn_lightning.evaluation.predictor import Card
     from fcn_lightning.reporting import run_folder
     from fcn_lightning.reporting.console import quiet_lightning
+    from fcn_lightning.reporting.loggers import log_config
     from fcn_lightning.training.device import exact_fp32
     from fcn_lightning.training.task import SegmentationTask
 
@@ -45,15 +46,18 @@ def main(config: DictConfig) -> None:
     datamodule.setup("fit")
     datamodule.check_first_samples()
     labels = datamodule.val_data.labels
-    model = build(config.model, num_classes=len(labels.classes))
+    model = build(config.model, {"num_classes": len(labels.classes)})
 
-    run_folder.claim(folder, OmegaConf.to_yaml(config, resolve=True), HydraConfig.get().overrides.task)
     scalars = {key: value for key, value in plain(config.model).items() if key != "pretrained"}
     card = Card(scalars, datamodule.name, labels, datamodule.base_scale, inference)
     task = SegmentationTask(model, card, schedule=schedule, optimizer=plain(config.optimizer), aux_weight=config.loss.aux_weight)
     trainer = make_trainer(config, folder, task, datamodule)
+
+    # What can be wrong has been said by now; from here on the run leaves traces.
+    run_folder.claim(folder, OmegaConf.to_yaml(config, resolve=True), HydraConfig.get().overrides.task)
     run_folder.write_environment(folder, run_folder.device_name(trainer.strategy.root_device))
     run_folder.write_data(folder, {"train": datamodule.train_data, "val": datamodule.val_data})
+    log_config(trainer.loggers, plain(config))
     log.info(describe(config, folder, trainer, task, datamodule))
     fit(trainer, task, datamodule)
     log.info("%s  %s", task.scores, folder)
@@ -126,9 +130,7 @@ def make_loggers(config: DictConfig, folder: Path) -> "list[Logger]":
 
     loggers: list[Logger] = [CSVLogger(folder, name="", version="")]
     if config.logger:
-        tracker = build(config.logger, folder=str(folder))
-        tracker.log_hyperparams(OmegaConf.to_container(config, resolve=True))
-        loggers.append(tracker)
+        loggers.append(build(config.logger, {"folder": str(folder)}))
     return loggers
 
 

@@ -25,7 +25,7 @@ def build_fcn(backbone: str, num_classes: int, *overrides: str) -> FCN:
     """Build a network as a user would: "R-50b-D16" means backbone=r50b head=d6."""
     name, head = backbone.lower().replace("r-", "r").split("-")[:2]
     config = compose(f"backbone={name}", f"head={'d6' if head == 'd16' else head}", "model.pretrained=false", *overrides)
-    model: FCN = build(config.model, num_classes=num_classes)
+    model: FCN = build(config.model, {"num_classes": num_classes})
     return model
 
 

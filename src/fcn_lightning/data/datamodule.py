@@ -1,6 +1,7 @@
 """`SegmentationDataModule`: the loaders of any data set. A data set adds a few lines that say what its splits are."""
 
 import os
+from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from fcn_lightning.data.transforms import MS_RATIOS, ImagePreparation, train_tra
 MAX_WORKERS = 8  # more do not pay for one training process
 
 
-class SegmentationDataModule(pl.LightningDataModule):
+class SegmentationDataModule(pl.LightningDataModule, ABC):
     """Loaders for training and validation.
 
     Attributes:
@@ -63,13 +64,13 @@ class SegmentationDataModule(pl.LightningDataModule):
         self.max_steps = 0
         self.ratios: tuple[float, ...] = (1.0,)
 
+    @abstractmethod
     def build(self, split: str) -> SegmentationDataset:
         """Return the data of "train" or "val"; each data set says how.
 
         Raises:
             InputError: files are missing or have no partner.
         """
-        raise TypeError(f"{type(self).__name__} does not say what its splits are")
 
     def folder(self) -> Path:
         """Return the folder of the data.
@@ -132,7 +133,12 @@ class SegmentationDataModule(pl.LightningDataModule):
 
 def default_workers() -> int:
     """Return loader processes for the cores at hand: half of them, at least one, at most eight."""
-    return max(1, min(MAX_WORKERS, len(os.sched_getaffinity(0)) // 2))
+    return max(1, min(MAX_WORKERS, available_cores() // 2))
+
+
+def available_cores() -> int:
+    """Return the cores that this process may use; not every system can restrict them."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _one_sample(samples: list[dict[str, Any]]) -> dict[str, Any]:

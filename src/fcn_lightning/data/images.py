@@ -54,7 +54,7 @@ def read_index_map(path: Path) -> UInt8:
                     f"mask {path} has mode {file.mode}, expected one 8-bit value per pixel (mode L or P); "
                     "convert it to a single-channel PNG whose pixel values are class indices"
                 )
-            return np.asarray(file.convert("L") if file.mode == "1" else file, dtype=np.uint8) // (255 if file.mode == "1" else 1)
+            return np.asarray(file).astype(np.uint8)  # of a one-bit file, Pillow gives booleans
     except (OSError, SyntaxError, UnidentifiedImageError) as error:
         raise InputError(f"mask {path} is truncated or not an image ({error}); replace or remove it") from error
 

@@ -62,6 +62,8 @@ class Inference:
             raise InputError("inference.crop_size and inference.stride go with inference.mode=slide; set all three or none")
         for name in ("crop_size", "stride"):
             size = getattr(self, name)
+            if size is not None and len(size) != 2:
+                raise InputError(f"inference.{name}={list(size)} is not a pair; give [height, width]")
             object.__setattr__(self, name, None if size is None else (int(size[0]), int(size[1])))
         if self.crop_size and self.stride and any(s < 1 or s > c for s, c in zip(self.stride, self.crop_size, strict=True)):
             raise InputError(f"inference.stride={self.stride} must be between 1 and inference.crop_size={self.crop_size}")

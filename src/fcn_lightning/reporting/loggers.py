@@ -4,6 +4,7 @@ import netrc
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlparse
 
 from pytorch_lightning.loggers import Logger, WandbLogger
@@ -28,6 +29,13 @@ def wandb_logger(*, project: str, name: str, mode: str, folder: str) -> WandbLog
     # A folder of that name must exist, or W&B falls back to the system's temporary one.
     Path(folder).mkdir(parents=True, exist_ok=True)
     return WandbLogger(project=project, name=name, save_dir=folder, offline=not online, dir=folder)
+
+
+def log_config(loggers: Sequence[Logger], config: dict[str, Any]) -> None:
+    """Give the tracker the configuration; the run folder has it as a file."""
+    for logger in loggers:
+        if isinstance(logger, WandbLogger):
+            logger.log_hyperparams(config)
 
 
 def close(loggers: Sequence[Logger], *, failed: bool) -> None:

@@ -3,7 +3,6 @@
 import hashlib
 import json
 import math
-import os
 import platform
 import subprocess
 import sys
@@ -16,6 +15,7 @@ import torch
 from torch import Tensor
 
 from fcn_lightning import InputError
+from fcn_lightning.data.datamodule import available_cores
 from fcn_lightning.data.dataset import SegmentationDataset
 from fcn_lightning.evaluation.scores import Scores
 
@@ -59,7 +59,7 @@ def write_environment(folder: Path, device: str) -> None:
         "packages": {name: version(name) for name in PACKAGES},
         "platform": platform.platform(),
         "cpu": cpu_name(),
-        "cores": len(os.sched_getaffinity(0)),
+        "cores": available_cores(),
         "device": device,
         "git": _git_state(),
         "command": sys.argv,
