@@ -56,7 +56,7 @@ def test_file_and_glob(run: Run, trained: Path, photos: Path) -> None:
 
 
 def test_ms_flip_and_bf16(run: Run, trained: Path, photos: Path) -> None:
-    predict(run, trained, photos / "a.jpg", "tta=ms_flip", "precision=bf16")
+    predict(run, trained, photos / "a.jpg", "tta=ms_flip", "inference.precision=bf16")
     predictor = load(trained / "checkpoints/best.ckpt").using(tta="ms_flip", precision="bf16", device="cpu")
     assert (pixels("out/labels/a.png") == predictor(read_image(photos / "a.jpg"))).all()
 
@@ -98,8 +98,8 @@ def test_a_broken_image_is_named_and_the_others_are_done(run: Run, trained: Path
         (("source={photos}", "output={photos}/inside"), "lies inside source="),
         (("source={photos}", "output=o", "format=jpeg"), "format=jpeg is not known; use all or submission"),
         (("source={photos}", "output=o", "tta=flip"), "tta=flip is not known"),
-        (("source={photos}", "output=o", "precision=fp8"), "precision=fp8 is not known"),
-        (("source={photos}", "output=o", "accelerator=tpu"), "accelerator=tpu is not known"),
+        (("source={photos}", "output=o", "inference.precision=fp8"), "precision=fp8 is not known"),
+        (("source={photos}", "output=o", "trainer.accelerator=tpu"), "accelerator=tpu is not known"),
         (("source={photos}",), "output is not set; add output=<value>"),
         (("source={twins}", "output=o"), "would both be written as a.png"),
     ],

@@ -40,7 +40,9 @@ def main(config: DictConfig) -> None:
     predictor = load(checkpoint)
     stored = predictor.card.inference
     predictor = predictor.using(
-        tta=config.tta or stored.tta, precision=config.precision or stored.precision, device=accelerator(config.accelerator)
+        tta=config.tta or stored.tta,
+        precision=config.inference.precision or stored.precision,
+        device=accelerator(config.trainer.accelerator),
     )
     broken = label_images(predictor, images, output, submission=config.format == "submission")
     log.info("%d label maps in %s", len(images) - len(broken), output)
