@@ -38,6 +38,12 @@ def compose(*overrides: str, verb: str = "train") -> DictConfig:
     return config
 
 
+def run_folder() -> Path:
+    """Return the folder that Hydra made for this run: relative where it lies below the current one, so that it reads well."""
+    folder = Path(HydraConfig.get().runtime.output_dir)
+    return folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder
+
+
 def build(node: DictConfig, given: Mapping[str, Any] | None = None) -> Any:
     """Make the object that a node's `_target_` names, with the node's other keys as arguments.
 

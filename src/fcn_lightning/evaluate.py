@@ -10,7 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from fcn_lightning import InputError
 from fcn_lightning.cli import command
-from fcn_lightning.config import CONF_DIR, build, plain, typed
+from fcn_lightning.config import CONF_DIR, build, plain, run_folder, typed
 
 if TYPE_CHECKING:  # torch and Lightning are imported when work starts, so that --help answers at once
     from pytorch_lightning import Trainer
@@ -35,7 +35,7 @@ def main(config: DictConfig) -> None:
     checkpoint = config.checkpoint
     check_request(overrides)  # said before the libraries are loaded
 
-    from fcn_lightning.reporting import run_folder
+    from fcn_lightning.reporting import record
     from fcn_lightning.reporting.console import quiet_lightning
     from fcn_lightning.training.checkpoint import load
     from fcn_lightning.training.device import exact_fp32
@@ -51,20 +51,18 @@ def main(config: DictConfig) -> None:
     datamodule.setup("validate")
     check_classes(card, datamodule, checkpoint)
 
-    folder = Path(HydraConfig.get().runtime.output_dir)
-    run_folder.claim(folder, OmegaConf.to_yaml(config, resolve=True), HydraConfig.get().overrides.task)
+    folder = run_folder()
+    record.claim(folder, OmegaConf.to_yaml(config, resolve=True), HydraConfig.get().overrides.task)
     task = SegmentationTask(
         predictor.model, card, schedule=schedule, optimizer=plain(config.optimizer), aux_weight=config.loss.aux_weight
     )
     trainer = make_trainer(config, folder, datamodule)
-    run_folder.write_environment(folder, run_folder.device_name(trainer.strategy.root_device))
-    run_folder.write_data(folder, {"val": datamodule.val_data})
+    record.write_environment(folder, record.device_name(trainer.strategy.root_device))
+    record.write_data(folder, {"val": datamodule.val_data})
     trainer.validate(task, datamodule=datamodule, verbose=False)
     if task.scores is None:
         raise RuntimeError("validation gave no scores")
-    run_folder.write_scores(
-        folder / "scores.json", task.scores, card.labels.classes, loss=trainer.callback_metrics["val/loss"].item()
-    )
+    record.write_scores(folder / "scores.json", task.scores, card.labels.classes, loss=trainer.callback_metrics["val/loss"].item())
     log.info("%s  %s", task.scores, folder)
 
 

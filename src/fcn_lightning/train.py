@@ -8,7 +8,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from fcn_lightning.cli import command
-from fcn_lightning.config import build, plain
+from fcn_lightning.config import build, plain, run_folder
 
 if TYPE_CHECKING:  # torch and Lightning are imported when training starts, so that --help answers at once
     from pytorch_lightning import Trainer
@@ -30,7 +30,7 @@ def main(config: DictConfig) -> None:
     import pytorch_lightning as pl
 
     from fcn_lightning.evaluation.predictor import Card
-    from fcn_lightning.reporting import run_folder
+    from fcn_lightning.reporting import record
     from fcn_lightning.reporting.console import quiet_lightning
     from fcn_lightning.reporting.loggers import log_config
     from fcn_lightning.training.device import exact_fp32
@@ -39,7 +39,7 @@ def main(config: DictConfig) -> None:
     quiet_lightning()
     pl.seed_everything(config.seed, verbose=False)
     exact_fp32()
-    folder = Path(HydraConfig.get().runtime.output_dir)
+    folder = run_folder()
     schedule, inference = build(config.schedule), build(config.inference)
     datamodule = build(config.dataset)
     datamodule.plan(max_steps=schedule.max_steps, ms_flip=inference.ms_flip)
@@ -54,9 +54,9 @@ def main(config: DictConfig) -> None:
     trainer = make_trainer(config, folder, task, datamodule)
 
     # What can be wrong has been said by now; from here on the run leaves traces.
-    run_folder.claim(folder, OmegaConf.to_yaml(config, resolve=True), HydraConfig.get().overrides.task)
-    run_folder.write_environment(folder, run_folder.device_name(trainer.strategy.root_device))
-    run_folder.write_data(folder, {"train": datamodule.train_data, "val": datamodule.val_data})
+    record.claim(folder, OmegaConf.to_yaml(config, resolve=True), HydraConfig.get().overrides.task)
+    record.write_environment(folder, record.device_name(trainer.strategy.root_device))
+    record.write_data(folder, {"train": datamodule.train_data, "val": datamodule.val_data})
     log_config(trainer.loggers, plain(config))
     log.info(describe(config, folder, trainer, task, datamodule))
     fit(trainer, task, datamodule)
@@ -139,7 +139,7 @@ def describe(
 ) -> str:
     """Say what is about to happen: the block before the first step."""
     from fcn_lightning.reporting.console import start_block
-    from fcn_lightning.reporting.run_folder import device_name
+    from fcn_lightning.reporting.record import device_name
 
     steps, batch = task.schedule.max_steps, datamodule.global_batch_size
     parameters = sum(parameter.numel() for parameter in task.model.parameters())
