@@ -78,6 +78,9 @@ def test_classes_file(flat: Path, folder_data: Path) -> None:
         ("classes: [a]", "1 classes; between 2 and"),
         ("classes: [a, b]\ncolors: [[1, 2, 3]]", "2 classes, 1 colours"),
         ("classes: [a, b]\ncolors: [red, blue]", r"colors.*three numbers"),
+        ("classes: [a, b]\ncolors: [[0, 0, 0], [0, 0, 256]]", "256 is no value"),
+        ("classes: [a, b]\nignored: [-1]", "-1 is no value"),
+        ("classes: [a, b]\nignored: [void]", "`ignored` must be a list of mask values"),
         ("classes: [a, b]\nignored: [1]", "ignores 1, the value of class 'b'"),
     ],
 )

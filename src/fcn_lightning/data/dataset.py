@@ -53,6 +53,11 @@ class Labels:
         if not 1 < len(self.classes) < UNLISTED:
             raise InputError(f"{len(self.classes)} classes; between 2 and {UNLISTED - 1} can be used")
 
+        numbers = [*self.values, *self.ignored, *(channel for color in self.palette for channel in color)]
+        stray = [number for number in numbers if not 0 <= number <= 255]
+        if stray:
+            raise InputError(f"{stray[0]} is no value of an 8-bit mask or colour; use 0 to 255")
+
     @property
     def table(self) -> UInt8:
         """(256,): file value to class, `IGNORE_INDEX`, or `UNLISTED`."""

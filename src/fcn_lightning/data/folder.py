@@ -69,7 +69,9 @@ def read_classes(path: Path) -> Labels:
     if not isinstance(content, dict) or not isinstance(content.get("classes"), list) or not set(content) <= KEYS:
         raise InputError(f"{path} needs a list `classes`, and may have `colors` and `ignored`, nothing else; correct it")
     classes = [str(name) for name in content["classes"]]
-    ignored = [int(value) for value in content.get("ignored") or []]
+    ignored = content.get("ignored") or []
+    if not isinstance(ignored, list) or not all(isinstance(value, int) for value in ignored):
+        raise InputError(f"{path}: `ignored` must be a list of mask values, as in [255]; correct it")
     clash = sorted(set(ignored) & set(range(len(classes))))
     if clash:
         raise InputError(
