@@ -19,7 +19,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from fcn_lightning import InputError
-from fcn_lightning.config import CONF_DIR, compose
+from fcn_lightning.config import CONF_DIR, compose, options
 
 Main = Callable[[DictConfig], None]
 # What a default value is -> what may replace it; bool before int, because every bool is an int.
@@ -70,8 +70,8 @@ def check_types(config: DictConfig, verb: str) -> None:
         InputError: text where a number belongs, one number where a list belongs, and the like.
     """
     overrides = list(HydraConfig.get().overrides.task)
-    groups = [override for override in overrides if (CONF_DIR / override.split("=")[0]).is_dir()]
-    default = compose(*groups, verb=verb)
+    groups = options()
+    default = compose(*(override for override in overrides if override.split("=")[0] in groups), verb=verb)
     for override in overrides:
         key, _, text = override.partition("=")
         was: Any = OmegaConf.select(default, key, default=None)
@@ -94,8 +94,8 @@ def explain(error: Exception, arguments: Sequence[str], verb: str) -> str:
     if isinstance(cause, InputError):
         # A loader process wraps the message into its traceback; the sentence is what follows the last class name.
         return str(cause).rsplit("InputError: ", 1)[-1].strip()
-    if isinstance(error, MissingMandatoryValue):
-        key = error.full_key
+    if isinstance(cause, MissingMandatoryValue):
+        key = cause.full_key
         return f"{key} is not set; add {key}=<value> to the command"
     if isinstance(error, OverrideParseException):
         key, _, value = error.override.partition("=")
@@ -114,8 +114,7 @@ def _input_error(error: BaseException | None) -> Exception | None:
 
 def _misspelt(arguments: Sequence[str], verb: str) -> Iterator[str]:
     """Yield a sentence for each override whose group, option or key does not exist."""
-    groups = {folder.name: sorted(file.stem for file in folder.glob("*.yaml")) for folder in CONF_DIR.iterdir() if folder.is_dir()}
-    groups.pop("hydra", None)
+    groups = options()
     overrides = dict(argument.split("=", 1) for argument in arguments if re.match(r"[\w.]+=", argument))
     for group in overrides.keys() & groups.keys():
         for option in overrides[group].split(","):

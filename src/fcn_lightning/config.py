@@ -38,6 +38,12 @@ def compose(*overrides: str, verb: str = "train") -> DictConfig:
     return config
 
 
+def options() -> dict[str, list[str]]:
+    """Return the choices of each group, as in `dataset=camvid`."""
+    folders = [folder for folder in CONF_DIR.iterdir() if folder.is_dir() and folder.name != "hydra"]
+    return {folder.name: sorted(file.stem for file in folder.glob("*.yaml")) for folder in folders}
+
+
 def run_folder() -> Path:
     """Return the folder that Hydra made for this run: relative where it lies below the current one, so that it reads well."""
     folder = Path(HydraConfig.get().runtime.output_dir)

@@ -10,7 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from fcn_lightning import InputError
 from fcn_lightning.cli import command
-from fcn_lightning.config import CONF_DIR, build, plain, run_folder, typed
+from fcn_lightning.config import build, options, plain, run_folder, typed
 
 if TYPE_CHECKING:  # torch and Lightning are imported when work starts, so that --help answers at once
     from pytorch_lightning import Trainer
@@ -48,7 +48,6 @@ def main(config: DictConfig) -> None:
     card = card_to_test(config, overrides, predictor.card, datamodule)
     schedule = build(config.schedule)
     datamodule.plan(max_steps=schedule.max_steps, ms_flip=card.inference.ms_flip)
-    datamodule.setup("validate")
     check_classes(card, datamodule, checkpoint)
 
     folder = run_folder()
@@ -102,8 +101,7 @@ def check_request(overrides: set[str]) -> None:
     if refused:
         raise InputError(f"{refused[0]} belongs to training, and the network comes from the checkpoint; leave {refused[0]} out")
     if "dataset" not in overrides:
-        known = ", ".join(sorted(file.stem for file in (CONF_DIR / "dataset").glob("*.yaml")))
-        raise InputError(f"dataset is not set; add dataset=<name>, where the names are {known}")
+        raise InputError(f"dataset is not set; add dataset=<name>, where the names are {', '.join(options()['dataset'])}")
 
 
 def card_to_test(config: DictConfig, overrides: set[str], card: "Card", datamodule: "SegmentationDataModule") -> "Card":

@@ -43,7 +43,6 @@ def main(config: DictConfig) -> None:
     schedule, inference = build(config.schedule), build(config.inference)
     datamodule = build(config.dataset)
     datamodule.plan(max_steps=schedule.max_steps, ms_flip=inference.ms_flip)
-    datamodule.setup("fit")
     datamodule.check_first_samples()
     labels = datamodule.val_data.labels
     model = build(config.model, {"num_classes": len(labels.classes)})

@@ -47,7 +47,6 @@ def test_share_of_each_class() -> None:
 def test_a_training_batch() -> None:
     data = module()
     data.plan(max_steps=1, ms_flip=False)
-    data.setup("fit")
     batch = next(iter(data.train_dataloader()))
     assert batch["image"].shape == (2, 3, 256, 256)
     assert batch["mask"].shape == (2, 256, 256)

@@ -2,6 +2,7 @@
 
 import os
 from abc import ABC, abstractmethod
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -90,11 +91,15 @@ class SegmentationDataModule(pl.LightningDataModule, ABC):
         self.max_steps = max_steps
         self.ratios = MS_RATIOS if ms_flip else (1.0,)
 
-    def setup(self, stage: str) -> None:
-        """Build the splits that a stage needs (Lightning calls this in every process)."""
-        if stage == "fit":
-            self.train_data = self.build("train")
-        self.val_data = self.build("val")
+    @cached_property
+    def train_data(self) -> SegmentationDataset:
+        """The training split, built on first use in each process."""
+        return self.build("train")
+
+    @cached_property
+    def val_data(self) -> SegmentationDataset:
+        """The validation split, built on first use in each process."""
+        return self.build("val")
 
     def check_first_samples(self) -> None:
         """Read the first sample of each split, so that a wrong encoding is said before anything starts.
