@@ -96,7 +96,14 @@ COMMANDS: dict[str, tuple[str, tuple[str, ...], tuple[str, ...]]] = {
     ),
     "batch": ("train", ("dataset.global_batch_size=0",), ("dataset.global_batch_size=0",)),
     "checkpoint not given": ("evaluate", ("dataset=shapes",), ("checkpoint is not set; add checkpoint=<value>",)),
-    "dataset not given": ("evaluate", ("checkpoint=x",), ("dataset is not set; add dataset=<name>", "camvid, folder, shapes")),
+    "dataset not given": (
+        "evaluate",
+        ("checkpoint=x",),
+        (
+            "dataset is not set; add dataset=<name>",
+            "ade20k, camvid, cityscapes, cityscapes_769, folder, pascal_context, pascal_context_59, shapes, voc12aug",
+        ),
+    ),
     "checkpoint missing": ("evaluate", ("checkpoint=no.ckpt", "dataset=shapes"), ("no.ckpt does not exist", "best.ckpt")),
 }
 

@@ -9,7 +9,8 @@ from PIL import Image
 from torch.utils.data import DataLoader
 
 from fcn_lightning import InputError
-from fcn_lightning.data.dataset import UNLISTED, Labels, SegmentationDataset, TrainSamples, ValSamples, pair_files
+from fcn_lightning.data.dataset import UNLISTED, Labels, SegmentationDataset, TrainSamples, ValSamples
+from fcn_lightning.data.pairing import pair_files
 from fcn_lightning.data.sampler import PositionSampler
 from fcn_lightning.data.shapes import Shapes
 from fcn_lightning.data.transforms import ImagePreparation, train_transform
@@ -54,6 +55,23 @@ def test_pairs_by_relative_name(tmp_path: Path) -> None:
     image, mask = SegmentationDataset(pairs, LABELS)[0]
     assert image.shape == (1, 1, 3)
     assert mask.tolist() == [[0]]
+
+
+def test_pairs_of_which_a_file_is_absent(tmp_path: Path) -> None:
+    for name in ("a", "b", "c"):
+        save(tmp_path / f"images/{name}.png", [[0]])
+        save(tmp_path / f"masks/{name}.png", [[7]])
+    whole = SegmentationDataset(pair_files(tmp_path / "images", tmp_path / "masks"), LABELS)
+    assert whole.missing() == []
+    assert whole.present() is whole
+    (tmp_path / "images/a.png").unlink()
+    (tmp_path / "masks/c.png").unlink()
+    assert whole.missing() == [whole.pairs[0], whole.pairs[2]]
+    part = whole.present()
+    assert (part.pairs, part.labels) == ([whole.pairs[1]], LABELS)
+    scenes = Shapes(3, 48, 0)
+    assert scenes.missing() == []
+    assert scenes.present() is scenes
 
 
 def stream(workers: int, positions: range, seed: int = 3) -> list[torch.Tensor]:

@@ -58,6 +58,38 @@ def test_every_fifth_image_is_for_validation_otherwise(flat: Path) -> None:
         names(flat, "val")
 
 
+def test_classes_are_known_without_images(folder_data: Path) -> None:
+    shutil.rmtree(folder_data / "images")
+    assert module(folder_data).labels.classes == ("ground", "tree", "house")
+
+
+def test_a_lost_file_moves_no_image_to_the_other_split(flat: Path) -> None:
+    (flat / "images/f1.jpg").unlink()
+    (flat / "masks/f3.png").unlink()
+    assert names(flat, "val") == ["f4"]
+    assert names(flat, "train") == ["f0", "f1", "f2", "f3", "f5"]
+    data = module(flat)
+    with pytest.raises(InputError, match=r"1 of 5 images have no mask, first .*f3.jpg; expected .*f3.png: add the mask or remove"):
+        _ = data.train_data
+    assert len(data.val_data) == 1
+
+
+def test_a_list_decides_which_files_have_to_exist(flat: Path) -> None:
+    (flat / "train.txt").write_text("f0.jpg\nf5.jpg\n")
+    (flat / "val.txt").write_text("f3.jpg\nf4.jpg\n")
+    for name in ("f1", "f3"):
+        (flat / f"images/{name}.jpg").unlink()
+    data = module(flat)
+    assert len(data.train_data) == 2
+    with pytest.raises(InputError, match=r"1 of 2 masks have no image, first .*f3.png; expected .*f3.jpg: add the image"):
+        _ = data.val_data
+    assert data.use_present_val() == 1
+    assert Path(data.val_data.name(0)).name == "f4.jpg"
+    (flat / "val.txt").write_text("f4.jpg\nf4.jpg\n")
+    with pytest.raises(InputError, match=r"val.txt names 'f4.jpg' 2 times"):
+        names(flat, "val")
+
+
 def test_classes_file(flat: Path, folder_data: Path) -> None:
     labels = read_classes(flat / "classes.yaml")
     assert labels.classes == ("a", "b", "c")

@@ -5,8 +5,12 @@
 Source: Brostow et al., "Semantic object classes in video", 2009; classes as in Badrinarayanan et al., "SegNet", section 4.
 """
 
+from collections.abc import Mapping
+from typing import ClassVar
+
 from fcn_lightning.data.datamodule import SegmentationDataModule
-from fcn_lightning.data.dataset import Labels, SegmentationDataset, pair_files
+from fcn_lightning.data.dataset import Labels, SegmentationDataset
+from fcn_lightning.data.pairing import pair_files
 
 LABELS = Labels(
     classes=("Sky", "Building", "Pole", "Road", "Pavement", "Tree", "SignSymbol", "Fence", "Car", "Pedestrian", "Bicyclist"),
@@ -32,8 +36,10 @@ class CamVidDataModule(SegmentationDataModule):
     """`dataset=camvid`; `root` is the folder with `images` and `labels`."""
 
     name = "camvid"
+    labels = LABELS
+    published_counts: ClassVar[Mapping[str, int]] = {"train": 367, "val": 101}
 
     def build(self, split: str) -> SegmentationDataset:
         """Return the frames of "train" or "val"."""
         root = self.folder()
-        return SegmentationDataset(pair_files(root / "images" / split, root / "labels" / split), LABELS)
+        return SegmentationDataset(pair_files(root / "images" / split, root / "labels" / split), self.labels)

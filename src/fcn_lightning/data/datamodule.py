@@ -2,9 +2,10 @@
 
 import os
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import cv2
 import pytorch_lightning as pl
@@ -13,7 +14,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from fcn_lightning import InputError
-from fcn_lightning.data.dataset import SegmentationDataset, TrainSamples, ValSamples
+from fcn_lightning.data.dataset import Labels, SegmentationDataset, TrainSamples, ValSamples
 from fcn_lightning.data.sampler import PositionSampler
 from fcn_lightning.data.transforms import MS_RATIOS, ImagePreparation, train_transform
 
@@ -25,6 +26,7 @@ class SegmentationDataModule(pl.LightningDataModule, ABC):
 
     Attributes:
         name: of the data set, as in `dataset=<name>`.
+        published_counts: images in "train" and "val" of the published data set; empty where there is no such thing.
 
     Args:
         base_scale: (width, height) that images are resized to fit, keeping their aspect ratio.
@@ -37,6 +39,7 @@ class SegmentationDataModule(pl.LightningDataModule, ABC):
     """
 
     name: str
+    published_counts: ClassVar[Mapping[str, int]] = {}
 
     def __init__(
         self,
@@ -65,12 +68,19 @@ class SegmentationDataModule(pl.LightningDataModule, ABC):
         self.max_steps = 0
         self.ratios: tuple[float, ...] = (1.0,)
 
+    @property
+    @abstractmethod
+    def labels(self) -> Labels:
+        """The classes with their canonical file values, known without the images; a subclass may set it as a constant."""
+
     @abstractmethod
     def build(self, split: str) -> SegmentationDataset:
         """Return the data of "train" or "val"; each data set says how.
 
+        Pairs of which a file is absent are among them: `train_data` and `val_data` refuse these.
+
         Raises:
-            InputError: files are missing or have no partner.
+            InputError: folders or lists are missing, empty or wrong.
         """
 
     def folder(self) -> Path:
@@ -82,9 +92,28 @@ class SegmentationDataModule(pl.LightningDataModule, ABC):
         if not self.root or not Path(self.root).is_dir():
             raise InputError(
                 f"the folder of data set {self.name}, {self.root or 'not set'}, does not exist; set dataset.root=<folder>, "
-                f"or the environment variable FCN_DATA to the folder that holds {self.name}/"
+                "or the environment variable FCN_DATA to the folder of all data sets"
             )
         return Path(self.root)
+
+    def folder_with(self, marker: str, *below: str) -> Path:
+        """Return the folder of the data, which may lie inside the given one.
+
+        Args:
+            marker: a folder by which it is known.
+            below: relative paths at which it may be, beside the given folder itself.
+
+        Raises:
+            InputError: none of these holds the marker.
+        """
+        root = self.folder()
+        found = next((folder for folder in (root, *(root / path for path in below)) if (folder / marker).is_dir()), None)
+        if found is None:
+            raise InputError(
+                f"{root} holds no folder {marker}, nor {' or '.join(f'{path}/{marker}' for path in below)}; "
+                "set dataset.root=<folder> to the one that does"
+            )
+        return found
 
     def plan(self, *, max_steps: int, ms_flip: bool) -> None:
         """Say how long the training stream is, and whether images are tested at the published ratios."""
@@ -93,13 +122,29 @@ class SegmentationDataModule(pl.LightningDataModule, ABC):
 
     @cached_property
     def train_data(self) -> SegmentationDataset:
-        """The training split, built on first use in each process."""
-        return self.build("train")
+        """The training split, built on first use in each process; an `InputError` where a file is absent."""
+        return _require_files(self.build("train"))
 
     @cached_property
     def val_data(self) -> SegmentationDataset:
-        """The validation split, built on first use in each process."""
-        return self.build("val")
+        """The validation split, built on first use in each process; an `InputError` where a file is absent."""
+        return _require_files(self.build("val"))
+
+    def use_present_val(self) -> int:
+        """Let `val_data` be the pairs of which both files exist.
+
+        Returns:
+            How many pairs were left out.
+
+        Raises:
+            InputError: no pair remains.
+        """
+        dataset = self.build("val")
+        present = dataset.present()
+        if not len(present):
+            _require_files(dataset)
+        self.val_data = present
+        return len(dataset) - len(present)
 
     def check_first_samples(self) -> None:
         """Read the first sample of each split, so that a wrong encoding is said before anything starts.
@@ -144,6 +189,30 @@ def default_workers() -> int:
 def available_cores() -> int:
     """Return the cores that this process may use; not every system can restrict them."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _require_files(dataset: SegmentationDataset) -> SegmentationDataset:
+    """Return the data set if all its files exist, and say of one kind of gap what mends it otherwise."""
+    missing = dataset.missing()
+    if not missing:
+        return dataset
+    no_mask = [pair for pair in missing if pair.image.is_file()]
+    no_image = [pair for pair in missing if pair.mask.is_file()]
+    neither = [pair for pair in missing if not pair.image.is_file() and not pair.mask.is_file()]
+    if neither:
+        raise InputError(
+            f"{len(neither)} of {len(dataset)} listed names have neither image nor mask, first {neither[0].image}; "
+            f"expected also {neither[0].mask}: add both or remove the names from the list"
+        )
+    if no_mask:
+        raise InputError(
+            f"{len(no_mask)} of {len(dataset)} images have no mask, first {no_mask[0].image}; "
+            f"expected {no_mask[0].mask}: add the mask or remove the image from the data set"
+        )
+    raise InputError(
+        f"{len(no_image)} of {len(dataset)} masks have no image, first {no_image[0].mask}; "
+        f"expected {no_image[0].image}: add the image or remove the mask from the data set"
+    )
 
 
 def _one_sample(samples: list[dict[str, Any]]) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from fcn_lightning import InputError
-from fcn_lightning.data.images import UInt8, list_images, read_image, read_index_map
+from fcn_lightning.data.images import UInt8, read_image, read_index_map
 
 if TYPE_CHECKING:  # albumentations takes seconds to import, and only loaders need it
     from fcn_lightning.data.transforms import Transform
@@ -69,10 +69,15 @@ class Labels:
 
 @dataclass(frozen=True)
 class Pair:
-    """An image file and its mask file."""
+    """An image file and its mask file, as a layout names them; either may be absent."""
 
     image: Path
     mask: Path
+
+    @property
+    def complete(self) -> bool:
+        """Whether both files exist."""
+        return self.image.is_file() and self.mask.is_file()
 
 
 class SegmentationDataset(Dataset[tuple[UInt8, UInt8]]):
@@ -96,6 +101,15 @@ class SegmentationDataset(Dataset[tuple[UInt8, UInt8]]):
     def name(self, index: int) -> str:
         """Say which sample this is, for messages and file lists."""
         return str(self.pairs[index].image)
+
+    def missing(self) -> list[Pair]:
+        """Return the pairs of which a file is absent."""
+        return [pair for pair in self.pairs if not pair.complete]
+
+    def present(self) -> "SegmentationDataset":
+        """Return the data set without the pairs of which a file is absent: this one, where none is."""
+        complete = [pair for pair in self.pairs if pair.complete]
+        return self if len(complete) == len(self.pairs) else SegmentationDataset(complete, self.labels)
 
     def __getitem__(self, index: int) -> tuple[UInt8, UInt8]:
         """Read one sample.
@@ -126,37 +140,6 @@ class SegmentationDataset(Dataset[tuple[UInt8, UInt8]]):
             f"{min(self.labels.values)} to {max(self.labels.values)}, ignored are {list(self.labels.ignored)}; "
             "correct the mask, or add the value to the class list or to the ignored values"
         )
-
-
-def pair_files(images: Path, masks: Path, *, mask_suffix: str = ".png") -> list[Pair]:
-    """Pair each image with the mask of the same relative name.
-
-    Args:
-        images: folder of images, searched recursively.
-        masks: folder of masks with the same inner structure.
-        mask_suffix: file ending of the masks.
-
-    Raises:
-        InputError: a folder is missing or empty, or a file has no partner.
-    """
-    for folder in (images, masks):
-        if not folder.is_dir():
-            raise InputError(f"folder {folder} does not exist; set dataset.root (or the variable FCN_DATA) to where the data is")
-    found = list_images(images)
-    if not found:
-        raise InputError(f"no images in {images}; set dataset.root to a folder that holds some")
-    pairs = [Pair(path, (masks / path.relative_to(images)).with_suffix(mask_suffix)) for path in found]
-    lonely = [pair.image for pair in pairs if not pair.mask.is_file()]
-    if lonely:
-        raise InputError(
-            f"{len(lonely)} of {len(pairs)} images have no mask, first {lonely[0]}; "
-            f"expected {(masks / lonely[0].relative_to(images)).with_suffix(mask_suffix)}: add the mask or remove the image"
-        )
-    known = {pair.mask for pair in pairs}
-    surplus = [path for path in list_images(masks) if path not in known]
-    if surplus:
-        raise InputError(f"{len(surplus)} masks have no image, first {surplus[0]}; add the image below {images} or remove the mask")
-    return pairs
 
 
 class TrainSamples(Dataset[dict[str, Any]]):

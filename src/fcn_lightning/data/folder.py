@@ -10,13 +10,15 @@ The splits are the folders `train` and `val` below both, where these exist; else
 import colorsys
 import logging
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 
 import yaml
 
 from fcn_lightning import InputError
 from fcn_lightning.data.datamodule import SegmentationDataModule
-from fcn_lightning.data.dataset import IGNORE_INDEX, Color, Labels, Pair, SegmentationDataset, pair_files
+from fcn_lightning.data.dataset import IGNORE_INDEX, Color, Labels, Pair, SegmentationDataset
+from fcn_lightning.data.pairing import pair_files, read_list
 
 log = logging.getLogger(__name__)
 
@@ -29,10 +31,14 @@ class FolderDataModule(SegmentationDataModule):
 
     name = "folder"
 
+    @cached_property
+    def labels(self) -> Labels:
+        """The classes, as `classes.yaml` says."""
+        return read_classes(self.folder() / "classes.yaml")
+
     def build(self, split: str) -> SegmentationDataset:
         """Return the images of "train" or "val"."""
-        root = self.folder()
-        labels = read_classes(root / "classes.yaml")
+        root, labels = self.folder(), self.labels
         images, masks = root / "images", root / "masks"
         if (images / "train").is_dir() and (images / "val").is_dir():
             return SegmentationDataset(pair_files(images / split, masks / split), labels)
@@ -98,9 +104,8 @@ def _palette(colors: Sequence[Sequence[int]] | None, num_classes: int) -> tuple[
 
 def _listed(pairs: Sequence[Pair], images: Path, path: Path) -> list[Pair]:
     by_name = {str(pair.image.relative_to(images)): pair for pair in pairs}
-    names = [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    names = read_list(path)
     unknown = [name for name in names if name not in by_name]
-    if unknown or not names:
-        first = repr(unknown[0]) if unknown else "nothing"
-        raise InputError(f"{path} lists {first}, which is not an image below {images}; correct the list")
+    if unknown:
+        raise InputError(f"{path} lists {unknown[0]!r}, which is not an image below {images}; correct the list")
     return [by_name[name] for name in names]

@@ -71,6 +71,7 @@ class ShapesDataModule(SegmentationDataModule):
     """`dataset=shapes`; training and validation scenes come from different seeds."""
 
     name = "shapes"
+    labels = LABELS
 
     def build(self, split: str) -> Shapes:
         """Return the scenes of "train" or "val"."""
