@@ -11,13 +11,20 @@ from typing import Any, Protocol
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from fcn_lightning.data.images import UInt8
 
 Scale = tuple[int, int]
 Box = tuple[int, int, int, int]
+Float32 = NDArray[np.float32]
+
+MEAN = (123.675, 116.28, 103.53)  # of ImageNet, RGB, 0 to 255
+STD = (58.395, 57.12, 57.375)
 
 CAT_MAX_RATIO = 0.75  # a crop has two classes at least, and each below this share of the labelled pixels
+# (1, 256, 3): what each value of each channel becomes, in the reference's arithmetic: float32, a division.
+NORMALIZED: Float32 = ((np.arange(256, dtype=np.float32)[:, None] - np.array(MEAN, np.float32)) / np.array(STD, np.float32))[None]
 IDENTITY = np.arange(256, dtype=np.uint8)
 CROP_TRIES = 10  # boxes tested for class balance; the one after that is taken as it is
 
@@ -142,3 +149,11 @@ def resize(pixels: UInt8, scale: Scale, interpolation: int) -> UInt8:
     """Resize (H, W) or (H, W, 3) to fit a scale, keeping the aspect ratio, with one of OpenCV's interpolations."""
     height, width = keep_ratio_size((pixels.shape[0], pixels.shape[1]), scale)
     return cv2.resize(pixels, (width, height), interpolation=interpolation).astype(np.uint8, copy=False)
+
+
+def normalize(image: UInt8) -> Float32:
+    """Subtract the mean and divide by the standard deviation: (H, W, 3) RGB uint8 to float32.
+
+    Source: open-mmlab/mmsegmentation, `SegDataPreProcessor` of release 1.2.
+    """
+    return cv2.LUT(image, NORMALIZED).astype(np.float32, copy=False)
