@@ -9,6 +9,7 @@ from typing import Protocol
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from fcn_lightning import InputError
 from fcn_lightning.models.upsample import upsample
@@ -37,6 +38,8 @@ class Inference:
         stride: vertical and horizontal step between windows; slide only.
         tta: "none", or "ms_flip" for six scales, each also mirrored.
         precision: "fp32", or "bf16" for the network (scores are resized and compared in fp32 either way).
+        pad_windows: fill windows that reach beyond a small image with zeros instead of making them smaller; slide only.
+            The first release did, so the ms+flip figures of the rows of June 2020 rest on it.
 
     Raises:
         InputError: a value is not one of these, or does not go with the mode.
@@ -47,6 +50,7 @@ class Inference:
     stride: Size | None = None
     tta: str = "none"
     precision: str = "fp32"
+    pad_windows: bool = False
 
     def __post_init__(self) -> None:
         """Check the values, and make the sizes tuples."""
@@ -108,7 +112,10 @@ def log_scores(scores: Tensor, how: Inference) -> Tensor:
 
 
 def _logits(model: Network, image: Tensor, size: Size, how: Inference) -> Tensor:
-    logits = slide_logits(model, image, how.crop_size, how.stride) if how.crop_size and how.stride else whole_logits(model, image)
+    if how.crop_size and how.stride:
+        logits = slide_logits(model, image, how.crop_size, how.stride, pad_windows=how.pad_windows)
+    else:
+        logits = whole_logits(model, image)
     return upsample(logits, size, align_corners=model.align_corners).float()
 
 
@@ -122,7 +129,7 @@ def whole_logits(model: Network, image: Tensor) -> Tensor:
     return upsample(model(image), (height, width), align_corners=model.align_corners)
 
 
-def slide_logits(model: Network, image: Tensor, crop_size: Size, stride: Size) -> Tensor:
+def slide_logits(model: Network, image: Tensor, crop_size: Size, stride: Size, *, pad_windows: bool = False) -> Tensor:
     """Average the logits of overlapping windows that cover the image together.
 
     Args:
@@ -130,6 +137,7 @@ def slide_logits(model: Network, image: Tensor, crop_size: Size, stride: Size) -
         image: (1, 3, h, w); where it is smaller than a window, the window is as small, without padding.
         crop_size: height and width of a window.
         stride: vertical and horizontal step.
+        pad_windows: give the network full-size windows even so, with zeros to the right and below.
 
     Returns:
         (1, K, h, w), averaged before any softmax.
@@ -140,7 +148,10 @@ def slide_logits(model: Network, image: Tensor, crop_size: Size, stride: Size) -
     total: Tensor | None = None
     count = image.new_zeros((1, 1, height, width), dtype=torch.float32)
     for y1, x1, y2, x2 in slide_windows((height, width), crop_size, stride):
-        window = whole_logits(model, image[:, :, y1:y2, x1:x2])
+        part = image[:, :, y1:y2, x1:x2]
+        if pad_windows:
+            part = F.pad(part, (0, crop_size[1] - part.shape[3], 0, crop_size[0] - part.shape[2]))
+        window = whole_logits(model, part)[:, :, : y2 - y1, : x2 - x1]
         if total is None:
             total = window.new_zeros((1, window.shape[1], height, width), dtype=torch.promote_types(window.dtype, torch.float32))
         total[:, :, y1:y2, x1:x2] += window

@@ -1,15 +1,20 @@
-"""`Card`, what a checkpoint says about its model, and `Predictor`, a model that takes image arrays."""
+"""`Card`, what a checkpoint says about its model, and `Predictor`, a model that takes images."""
 
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from torch import Tensor
 
+from fcn_lightning import InputError
 from fcn_lightning.data.dataset import Labels
-from fcn_lightning.data.images import UInt8
-from fcn_lightning.data.transforms import MEAN, MS_RATIOS, STD, ImagePreparation
+from fcn_lightning.data.images import UInt8, read_image
+from fcn_lightning.data.steps import MEAN, STD
+from fcn_lightning.data.transforms import MS_RATIOS, ImagePreparation
 from fcn_lightning.evaluation.inference import Inference, predict_scores
-from fcn_lightning.models.fcn import FCN, fcn
+from fcn_lightning.models.fcn import FCN, fcn, in_layout
 
 
 @dataclass(frozen=True)
@@ -64,7 +69,7 @@ class Card:
 
 
 class Predictor:
-    """A trained network that turns image arrays into label maps.
+    """A trained network that turns images into label maps.
 
     Args:
         model: with trained weights.
@@ -73,9 +78,10 @@ class Predictor:
     """
 
     def __init__(self, model: FCN, card: Card, *, device: str = "cpu") -> None:
-        """Move the model there and set it to evaluation."""
+        """Move the model there, and set it to evaluation in the reference's memory layout."""
         self.device = torch.device(device)
-        self.model = model.eval().to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # stub lacks it
+        self.model = model.eval().to(self.device)
+        in_layout(self.model, torch.contiguous_format)
         self.card = card
         self._prepare = ImagePreparation(card.base_scale, MS_RATIOS if card.inference.ms_flip else (1.0,))
 
@@ -84,20 +90,42 @@ class Predictor:
         inference = replace(self.card.inference, tta=tta, precision=precision)
         return Predictor(self.model, replace(self.card, inference=inference), device=device)
 
-    @torch.inference_mode()
-    def __call__(self, image: UInt8) -> UInt8:
+    def predict(self, image: str | Path | UInt8) -> UInt8:
         """Label one image.
 
         Args:
-            image: (H, W, 3) RGB, 0 to 255.
+            image: a file, or (H, W, 3) RGB uint8.
 
         Returns:
-            (H, W) classes, at the image's own size.
+            (H, W) uint8 classes, at the image's own size.
+
+        Raises:
+            InputError: the file is missing or no image, or the array has another shape or type.
         """
-        images = [tensor[None].to(self.device, memory_format=torch.channels_last) for tensor in self._prepare(image)]
-        scores = predict_scores(self.model, images, (image.shape[0], image.shape[1]), self.card.inference)
-        label_map: UInt8 = scores.argmax(1)[0].to(torch.uint8).cpu().numpy()
+        label_map: UInt8 = self.scores(image).argmax(1)[0].to(torch.uint8).cpu().numpy()
         return label_map
+
+    @torch.inference_mode()
+    def scores(self, image: str | Path | UInt8) -> Tensor:
+        """Score every pixel of one image.
+
+        Args:
+            image: a file, or (H, W, 3) RGB uint8.
+
+        Returns:
+            (1, K, H, W) float32: logits, or for ms+flip mean probabilities.
+
+        Raises:
+            InputError: as of `predict`.
+        """
+        if isinstance(image, str | Path):
+            image = read_image(Path(image))
+        if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
+            raise InputError(
+                f"an image of shape {image.shape} and type {image.dtype} cannot be labelled; give (height, width, 3) RGB uint8"
+            )
+        images = [tensor[None].to(self.device) for tensor in self._prepare(image)]
+        return predict_scores(self.model, images, (image.shape[0], image.shape[1]), self.card.inference)
 
 
 def _plain(value: Any) -> Any:

@@ -3,18 +3,22 @@
 import logging
 import math
 import sys
+import time
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from pytorch_lightning import Callback, LightningModule, Trainer
 from pytorch_lightning.trainer.states import TrainerFn
 from tqdm import tqdm
 
+from fcn_lightning.evaluation.dialects import Dialect
 from fcn_lightning.evaluation.scores import Scores
 from fcn_lightning.training.task import SegmentationTask
 
 log = logging.getLogger(__name__)
+
+LINE_EVERY = 30  # seconds between lines of an evaluation
 
 # Lightning's remarks on what this package decides for it; its other warnings stay.
 QUIET_WARNINGS = (
@@ -47,6 +51,14 @@ def score_table(result: Scores, classes: tuple[str, ...]) -> str:
         lines.append(f"{name:<{width}}  {_percent(iou)}  {_percent(acc)}")
     mean = f"{'mean':<{width}}  {_percent(result.miou)}  {_percent(result.macc)}"
     lines.append(f"{mean}   all pixels {_percent(result.aacc).strip()}")
+    return "\n".join(lines)
+
+
+def dialect_table(dialects: Sequence[Dialect]) -> str:
+    """Lay out what others would call the same predictions: name, mIoU in percent, reason; NaN as their scripts print it."""
+    width = max(len("counted as in"), *(len(dialect.name) for dialect in dialects))
+    lines = [f"{'counted as in':<{width}}    mIoU  why"]
+    lines += [f"{dialect.name:<{width}}  {100 * dialect.miou:6.2f}  {dialect.reason}" for dialect in dialects]
     return "\n".join(lines)
 
 
@@ -97,6 +109,43 @@ class Progress(Callback):
             log.info("step %d/%d  %s  ETA %s", step, self.max_steps, text, _clock((self.max_steps - step) * entry["time"]))
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """End the bar's line."""
+        if self.bar is not None:
+            self.bar.close()
+
+
+class EvaluationProgress(Callback):
+    """Show how far an evaluation is: a bar on a terminal, a line now and then elsewhere.
+
+    Args:
+        images: to be evaluated.
+    """
+
+    def __init__(self, images: int) -> None:
+        """Show nothing yet."""
+        self.images = images
+        self.bar: tqdm | None = None
+        self._start = self._last = time.perf_counter()
+
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Start the clock, and the bar."""
+        self._start = self._last = time.perf_counter()
+        if sys.stderr.isatty():
+            self.bar = tqdm(total=self.images, unit="image", dynamic_ncols=True)
+
+    def on_validation_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
+    ) -> None:
+        """Move the bar, or write a line if the last one is some time ago."""
+        done, now = batch_idx + 1, time.perf_counter()
+        if self.bar is not None:
+            self.bar.update()
+        elif now - self._last >= LINE_EVERY:
+            each = (now - self._start) / done
+            log.info("%d of %d images  %.2f s/image  ETA %s", done, self.images, each, _clock((self.images - done) * each))
+            self._last = now
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """End the bar's line."""
         if self.bar is not None:
             self.bar.close()

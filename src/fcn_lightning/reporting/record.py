@@ -17,6 +17,7 @@ from torch import Tensor
 from fcn_lightning import InputError
 from fcn_lightning.data.datamodule import available_cores
 from fcn_lightning.data.dataset import SegmentationDataset
+from fcn_lightning.evaluation.dialects import Dialect
 from fcn_lightning.evaluation.scores import Scores
 
 PACKAGES = (
@@ -93,20 +94,33 @@ def device_name(device: torch.device) -> str:
     return f"CPU, {torch.get_num_threads()} threads, {cpu_name()}"
 
 
-def write_scores(path: Path, result: Scores, classes: tuple[str, ...], *, loss: float) -> None:
-    """Write the loss and the scores as JSON, fractions in [0, 1]; null for a class that never occurs."""
-    content = {
+def write_scores(
+    path: Path, result: Scores, classes: tuple[str, ...], *, loss: float, dialects: Sequence[Dialect] | None = None
+) -> None:
+    """Write the loss and the scores as JSON, fractions in [0, 1]; null for a class that never occurs, and for NaN.
+
+    Args:
+        path: of the file.
+        result: scores of the data set.
+        classes: names, as many as `result` has.
+        loss: mean over the data set.
+        dialects: what others would call the same predictions; without them the file has no key "dialects".
+    """
+    content: dict[str, Any] = {
         "loss": loss,
         "mIoU": result.miou,
         "mAcc": result.macc,
         "aAcc": result.aacc,
-        "IoU": _by_class(result.iou, classes),
-        "Acc": _by_class(result.acc, classes),
+        "IoU": by_class(result.iou, classes),
+        "Acc": by_class(result.acc, classes),
     }
+    if dialects is not None:
+        content["dialects"] = {dialect.name: None if math.isnan(dialect.miou) else dialect.miou for dialect in dialects}
     _write(path, content)
 
 
-def _by_class(values: Tensor, classes: tuple[str, ...]) -> dict[str, float | None]:
+def by_class(values: Tensor, classes: tuple[str, ...]) -> dict[str, float | None]:
+    """Return class name -> value, None for the NaN of a class that never occurs."""
     return {name: None if math.isnan(value) else value for name, value in zip(classes, values.tolist(), strict=True)}
 
 

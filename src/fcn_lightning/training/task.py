@@ -9,10 +9,11 @@ from torch import Tensor
 from torchmetrics import MeanMetric
 
 from fcn_lightning.evaluation.confusion import ConfusionMatrix
+from fcn_lightning.evaluation.dialects import Dialect, dialects
 from fcn_lightning.evaluation.inference import log_scores, predict_scores
 from fcn_lightning.evaluation.predictor import Card
 from fcn_lightning.evaluation.scores import Scores, scores
-from fcn_lightning.models.fcn import FCN
+from fcn_lightning.models.fcn import FCN, in_layout
 from fcn_lightning.training.checkpoint import CARD
 from fcn_lightning.training.losses import PixelCrossEntropy
 from fcn_lightning.training.schedules import PolySchedule, poly_lr
@@ -34,7 +35,8 @@ class SegmentationTask(pl.LightningModule):
     def __init__(self, model: FCN, card: Card, *, schedule: PolySchedule, optimizer: dict[str, float], aux_weight: float) -> None:
         """Connect the parts."""
         super().__init__()
-        self.model: FCN = model.to(memory_format=torch.channels_last)
+        self.model = model
+        in_layout(model, torch.channels_last)
         self.card = card
         self.schedule = schedule
         self.optimizer = optimizer
@@ -44,6 +46,7 @@ class SegmentationTask(pl.LightningModule):
         self.val_loss = MeanMetric()
         self.scores: Scores | None = None
         self.confmat: Tensor | None = None
+        self.dialects: tuple[Dialect, ...] | None = None
 
     def training_step(self, batch: dict[str, Tensor], batch_index: int) -> dict[str, Tensor]:
         """Return the loss to minimise, and its parts.
@@ -68,6 +71,14 @@ class SegmentationTask(pl.LightningModule):
             "acc_seg_aux": acc_seg_aux,
         }
 
+    def on_validation_start(self) -> None:
+        """Evaluate as `Predictor` does."""
+        in_layout(self.model, torch.contiguous_format)
+
+    def on_validation_end(self) -> None:
+        """Go back to training."""
+        in_layout(self.model, torch.channels_last)
+
     def validation_step(self, batch: dict[str, Any], batch_index: int) -> Tensor:
         """Label one image and count it.
 
@@ -79,8 +90,7 @@ class SegmentationTask(pl.LightningModule):
             The label map, (H, W).
         """
         mask: Tensor = batch["mask"].long()
-        images = [image.contiguous(memory_format=torch.channels_last) for image in batch["images"]]
-        scored = predict_scores(self.model, images, (mask.shape[0], mask.shape[1]), self.card.inference)
+        scored = predict_scores(self.model, batch["images"], (mask.shape[0], mask.shape[1]), self.card.inference)
         pred = scored.argmax(1)[0]
         self.confusion.update(pred, mask)
         loss, _ = self.loss(log_scores(scored, self.card.inference), mask[None])
@@ -88,9 +98,10 @@ class SegmentationTask(pl.LightningModule):
         return pred
 
     def on_validation_epoch_end(self) -> None:
-        """Compute and log the scores; one reduction over processes per validation."""
+        """Compute and log the scores; processes exchange their sums here only, once per validation."""
         self.confmat = self.confusion.compute().cpu()
         self.scores = result = scores(self.confmat)
+        self.dialects = dialects(self.confmat, self.confusion.image_miou())
         metrics = val_metrics(result, self.card.labels.classes) | {"val/loss": self.val_loss.compute().item()}
         self.log_dict(metrics, logger=False)  # for callbacks; to the loggers directly: at the optimiser step, unrounded
         for logger in self.trainer.loggers:
