@@ -2,6 +2,7 @@
 
 import csv
 import math
+import textwrap
 from pathlib import Path
 
 import matplotlib
@@ -10,29 +11,78 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from fcn_lightning.evaluation.scores import Scores
+from fcn_lightning.reporting.comparison import Comparison
+from fcn_lightning.zoo.logs import TrainingCurve
 
 matplotlib.use("Agg")  # figures are files; no screen is needed
 
 PER_CLASS_INCHES = 0.28
+CAPTION_WIDTH = 140  # characters
+Points = list[tuple[int, float]]
 CURVES = (("train/loss", "loss"), ("train/acc_seg", "acc_seg"), ("lr", "learning rate"), ("val/mIoU", "mIoU"))
 
 
-def curves(metrics_csv: Path, path: Path) -> None:
+def curves(metrics_csv: Path, path: Path, published: TrainingCurve | None = None) -> None:
     """Draw loss, accuracy, learning rate and mIoU over steps.
 
     Args:
         metrics_csv: log of the run.
         path: PNG to write.
+        published: log of a published run, drawn under the run's lines.
     """
     with metrics_csv.open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
+    run = {key: [(int(row["step"]), float(row[key])) for row in rows if row.get(key)] for key, _ in CURVES}
+    _save(_draw_curves(run, _points(published) if published else {}), path)
+
+
+def compared_curves(run: TrainingCurve, published: TrainingCurve, result: Comparison, path: Path) -> None:
+    """Draw the curves of a run over those of a published log, with the first deviation marked and told.
+
+    Args:
+        run: its log.
+        published: log to compare with.
+        result: of that comparison.
+        path: PNG to write.
+    """
+    figure = _draw_curves(_points(run), _points(published), result.deviations[0].step if result.deviations else None)
+    text = "\n".join(textwrap.fill(sentence, CAPTION_WIDTH) for sentence in (result.sentence, *result.notes))
+    figure.supxlabel(text, x=0.02, ha="left", fontsize=9)
+    _save(figure, path)
+
+
+def _points(curve: TrainingCurve) -> dict[str, Points]:
+    """Return the points of each panel."""
+    return {
+        "train/loss": [(step, entry.loss) for step, entry in curve.train.items()],
+        "train/acc_seg": [(step, entry.acc_seg) for step, entry in curve.train.items() if entry.acc_seg is not None],
+        "lr": [(step, entry.lr) for step, entry in curve.train.items()],
+        "val/mIoU": [(step, entry.miou) for step, entry in curve.val.items()],
+    }
+
+
+def _draw_curves(run: dict[str, Points], published: dict[str, Points], mark: int | None = None) -> Figure:
+    """Draw the four panels.
+
+    Args:
+        run: panel -> points.
+        published: the same of a published log; may be empty.
+        mark: step to mark with a vertical line.
+    """
     figure = Figure(figsize=(10, 6), layout="constrained")
     for axes, (key, title) in zip(figure.subplots(2, 2).flat, CURVES, strict=True):
-        points = [(int(row["step"]), float(row[key])) for row in rows if row.get(key)]
-        axes.plot(*zip(*points, strict=True), marker="o" if len(points) < 30 else None, markersize=3) if points else None
+        for points, label, color, width in ((published.get(key), "published", "0.75", 3), (run[key], "run", "tab:blue", 1.2)):
+            if points:
+                marker = "o" if len(points) < 30 else None
+                axes.plot(*zip(*points, strict=True), color=color, label=label, linewidth=width, marker=marker, markersize=3)
+        if mark is not None:
+            axes.axvline(mark, color="tab:red", linestyle=":", linewidth=1, label=f"first deviation, step {mark}")
         axes.set(title=title, xlabel="step")
         axes.grid(alpha=0.3)
-    _save(figure, path)
+    if published:
+        shown = {label: line for axes in figure.axes for line, label in zip(*axes.get_legend_handles_labels(), strict=True)}
+        figure.legend(shown.values(), shown.keys(), loc="outside upper center", ncols=len(shown), frameon=False)
+    return figure
 
 
 def class_bars(result: Scores, classes: tuple[str, ...], path: Path) -> None:

@@ -12,6 +12,7 @@ from fcn_lightning.data.images import UInt8, write_png
 from fcn_lightning.reporting import figures
 from fcn_lightning.reporting.panels import panel
 from fcn_lightning.training.task import SegmentationTask
+from fcn_lightning.zoo.logs import TrainingCurve
 
 
 class RunPlots(pl.Callback):
@@ -20,13 +21,17 @@ class RunPlots(pl.Callback):
     Args:
         folder: the run's.
         dataset: of validation, to read the original images from.
+        published: log of a published run, drawn under the curves; these are then redrawn after each validation, too.
         panels: how many samples to show, spread evenly over the data set: the same ones every time.
     """
 
-    def __init__(self, folder: Path, dataset: SegmentationDataset, *, panels: int = 8) -> None:
+    def __init__(
+        self, folder: Path, dataset: SegmentationDataset, published: TrainingCurve | None = None, *, panels: int = 8
+    ) -> None:
         """Choose the samples."""
         self.folder = folder
         self.dataset = dataset
+        self.published = published
         step = -(-len(dataset) // panels)  # rounded up
         self.shown = set(range(0, len(dataset), step))
         self._panels: dict[str, UInt8] = {}
@@ -59,7 +64,21 @@ class RunPlots(pl.Callback):
             if isinstance(logger, WandbLogger):
                 logger.log_image("samples", list(self._panels.values()), step=trainer.global_step)
         self._panels = {}
+        if self.published is not None:
+            for logger in trainer.loggers:
+                logger.save()  # metrics.csv lags behind otherwise
+            self._draw_curves()
+            for logger in trainer.loggers:
+                if isinstance(logger, WandbLogger):
+                    logger.log_image("curves", [str(self._curves)], step=trainer.global_step)
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Draw the curves of the whole run."""
-        figures.curves(self.folder / "metrics.csv", self.folder / "plots" / "curves.png")
+        self._draw_curves()
+
+    @property
+    def _curves(self) -> Path:
+        return self.folder / "plots" / "curves.png"
+
+    def _draw_curves(self) -> None:
+        figures.curves(self.folder / "metrics.csv", self._curves, self.published)
