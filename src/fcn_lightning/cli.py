@@ -20,6 +20,7 @@ from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from fcn_lightning import InputError
 from fcn_lightning.config import CONF_DIR, compose, options
+from fcn_lightning.zoo.recipes import is_row, row_id, rows
 
 Main = Callable[[DictConfig], None]
 # What a default value is -> what may replace it; bool before int, because every bool is an int.
@@ -118,13 +119,23 @@ def _misspelt(arguments: Sequence[str], verb: str) -> Iterator[str]:
     overrides = dict(argument.split("=", 1) for argument in arguments if re.match(r"[\w.]+=", argument))
     for group in overrides.keys() & groups.keys():
         for option in overrides[group].split(","):
-            if option not in groups[group]:
-                yield f"{group}={option} does not exist{_nearest(option, groups[group])}; {group} can be {', '.join(groups[group])}"
+            if option in groups[group]:
+                continue
+            if group == "recipe":
+                yield _no_recipe(option)
+            yield f"{group}={option} does not exist{_nearest(option, groups[group])}; {group} can be {', '.join(groups[group])}"
     chosen = [f"{key}={value}" for key, value in overrides.items() if key in groups and value in groups[key]]
     keys = list(_keys(compose(*chosen, verb=verb))) + list(groups)
     for key in overrides:
         if key not in keys and not key.startswith("hydra."):
             yield f"{key} is no key of this command{_nearest(key, keys)}; --help lists all keys"
+
+
+def _no_recipe(name: str) -> str:
+    """Say which recipe is meant; rows have a second name, and are too many to be listed."""
+    if is_row(name):
+        return f"recipe={name} is the row's name in mmsegmentation 1.x; type recipe={row_id(name)}"
+    return f"recipe={name} does not exist{_nearest(name, rows())}; python -m fcn_lightning.table lists all rows"
 
 
 def _keys(config: DictConfig, prefix: str = "") -> Iterator[str]:

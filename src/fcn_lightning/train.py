@@ -8,14 +8,18 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from fcn_lightning.cli import command
-from fcn_lightning.config import build, plain, run_folder
+from fcn_lightning.config import build, compose, plain, run_folder
+from fcn_lightning.zoo.recipes import card_of, row
 
 if TYPE_CHECKING:  # torch and Lightning are imported when training starts, so that --help answers at once
     from pytorch_lightning import Trainer
     from pytorch_lightning.loggers import Logger
 
     from fcn_lightning.data.datamodule import SegmentationDataModule
+    from fcn_lightning.models.fcn import FCN
+    from fcn_lightning.reporting.ledger import Deviation
     from fcn_lightning.training.task import SegmentationTask
+    from fcn_lightning.zoo.logs import TrainingCurve
 
 log = logging.getLogger(__name__)
 
@@ -29,37 +33,77 @@ def main(config: DictConfig) -> None:
     """
     import pytorch_lightning as pl
 
-    from fcn_lightning.evaluation.predictor import Card
     from fcn_lightning.reporting import record
     from fcn_lightning.reporting.console import quiet_lightning
+    from fcn_lightning.reporting.ledger import ledger_block, write_ledger
     from fcn_lightning.reporting.loggers import log_config
+    from fcn_lightning.reporting.report import write_report
     from fcn_lightning.training.device import exact_fp32
     from fcn_lightning.training.task import SegmentationTask
+    from fcn_lightning.zoo.logs import read_log
 
     quiet_lightning()
     pl.seed_everything(config.seed, verbose=False)
     exact_fp32()
     folder = run_folder()
-    schedule, inference = build(config.schedule), build(config.inference)
+    schedule = build(config.schedule)
     datamodule = build(config.dataset)
-    datamodule.plan(max_steps=schedule.max_steps, ms_flip=inference.ms_flip)
+    card = card_of(config, datamodule)
+    datamodule.plan(max_steps=schedule.max_steps, ms_flip=card.inference.ms_flip)
     datamodule.check_first_samples()
-    labels = datamodule.val_data.labels
-    model = build(config.model, {"num_classes": len(labels.classes)})
-
-    scalars = {key: value for key, value in plain(config.model).items() if key != "pretrained"}
-    card = Card(scalars, datamodule.name, labels, datamodule.base_scale, inference)
+    model, start = make_model(config, len(card.labels.classes))
     task = SegmentationTask(model, card, schedule=schedule, optimizer=plain(config.optimizer), aux_weight=config.loss.aux_weight)
-    trainer = make_trainer(config, folder, task, datamodule)
+    published = read_log(Path(config.log)) if config.log else None
+    trainer = make_trainer(config, folder, task, datamodule, published)
+    deviations = find_deviations(config, start, trainer, datamodule)
 
     # What can be wrong has been said by now; from here on the run leaves traces.
     record.claim(folder, OmegaConf.to_yaml(config, resolve=True), HydraConfig.get().overrides.task)
     record.write_environment(folder, record.device_name(trainer.strategy.root_device))
     record.write_data(folder, {"train": datamodule.train_data, "val": datamodule.val_data})
     log_config(trainer.loggers, plain(config))
-    log.info(describe(config, folder, trainer, task, datamodule))
+    if config.row:
+        write_ledger(folder / "deviations.json", config.row.id, deviations)
+    log.info(describe(config, folder, trainer, task, datamodule, start))
+    if config.row:
+        log.info(ledger_block(config.row.id, deviations))
     fit(trainer, task, datamodule)
+    write_report(folder, config.run_name, task, row(config.row.id) if config.row else None, deviations, published)
     log.info("%s  %s", task.scores, folder)
+
+
+def make_model(config: DictConfig, num_classes: int) -> "tuple[FCN, str]":
+    """Build the network with its start: given weights, ImageNet, or random numbers.
+
+    Args:
+        config: `conf/train.yaml` as composed.
+        num_classes: K.
+
+    Returns:
+        The network, and what it starts from, in words.
+    """
+    from fcn_lightning.zoo.weights import open_weights, start_from
+
+    if not config.weights:
+        return build(config.model, {"num_classes": num_classes}), "ImageNet" if config.model.pretrained else "random"
+    model = build(config.model, {"num_classes": num_classes, "pretrained": False})
+    weights = open_weights(config.weights)
+    return model, f"{weights.path.name}: {start_from(model, weights)}"
+
+
+def find_deviations(config: DictConfig, start: str, trainer: "Trainer", datamodule: "SegmentationDataModule") -> "list[Deviation]":
+    """List how a run that was started from a recipe differs from the published row; empty without a recipe."""
+    from fcn_lightning.reporting.ledger import Setting, deviations
+
+    if not config.row:
+        return []
+    published = compose(f"recipe={config.row.id}")
+    return deviations(
+        row(config.row.id),
+        plain(published),
+        plain(config),
+        Setting(precision=str(trainer.precision), processes=trainer.world_size, start=start, datamodule=datamodule),
+    )
 
 
 def fit(trainer: "Trainer", task: "SegmentationTask", datamodule: "SegmentationDataModule") -> None:
@@ -77,7 +121,13 @@ def fit(trainer: "Trainer", task: "SegmentationTask", datamodule: "SegmentationD
         close(trainer.loggers, failed=failed)
 
 
-def make_trainer(config: DictConfig, folder: Path, task: "SegmentationTask", datamodule: "SegmentationDataModule") -> "Trainer":
+def make_trainer(
+    config: DictConfig,
+    folder: Path,
+    task: "SegmentationTask",
+    datamodule: "SegmentationDataModule",
+    published: "TrainingCurve | None",
+) -> "Trainer":
     """Build Lightning's trainer with this run's callbacks and loggers.
 
     Args:
@@ -85,6 +135,7 @@ def make_trainer(config: DictConfig, folder: Path, task: "SegmentationTask", dat
         folder: the run's.
         task: to be trained.
         datamodule: set up.
+        published: log of a published run, drawn under this run's curves.
     """
     import pytorch_lightning as pl
 
@@ -92,15 +143,18 @@ def make_trainer(config: DictConfig, folder: Path, task: "SegmentationTask", dat
     from fcn_lightning.reporting.published_log import PublishedLog
     from fcn_lightning.reporting.run_plots import RunPlots
     from fcn_lightning.training.callbacks import CheckpointKeeper, LastStepValidation, TrainingLog
-    from fcn_lightning.training.device import accelerator, training_precision
+    from fcn_lightning.training.device import accelerator, amp_plugin, training_precision
 
     progress = Progress()
     chosen = accelerator(config.trainer.accelerator)
-    published = PublishedLog(folder / "log.jsonl", len(datamodule.train_data) / datamodule.global_batch_size)
+    precision = training_precision(config.trainer.precision, chosen)
+    amp = amp_plugin(precision, config.trainer.loss_scale, chosen)
+    own_log = PublishedLog(folder / "log.jsonl", len(datamodule.train_data) / datamodule.global_batch_size)
     return pl.Trainer(
         accelerator=chosen,
         devices=1,
-        precision=training_precision(config.trainer.precision, chosen),  # type: ignore[arg-type]  # Lightning checks the string
+        precision=None if amp else precision,  # type: ignore[arg-type]  # Lightning checks the string
+        plugins=[amp] if amp else None,
         max_steps=task.schedule.max_steps,
         val_check_interval=min(task.schedule.val_interval, task.schedule.max_steps),
         logger=make_loggers(config, folder),
@@ -108,11 +162,11 @@ def make_trainer(config: DictConfig, folder: Path, task: "SegmentationTask", dat
             progress,
             LastStepValidation(),
             CheckpointKeeper(folder / "checkpoints"),
-            RunPlots(folder, datamodule.val_data),
-            published,
+            RunPlots(folder, datamodule.val_data, published),
+            own_log,
             ScoreTable(),
             # Last: what the others take is not time per step.
-            TrainingLog(config.trainer.log_interval, [progress, published]),
+            TrainingLog(config.trainer.log_interval, [progress, own_log]),
         ],
         default_root_dir=folder,
         num_sanity_val_steps=0,
@@ -134,37 +188,41 @@ def make_loggers(config: DictConfig, folder: Path) -> "list[Logger]":
 
 
 def describe(
-    config: DictConfig, folder: Path, trainer: "Trainer", task: "SegmentationTask", datamodule: "SegmentationDataModule"
+    config: DictConfig,
+    folder: Path,
+    trainer: "Trainer",
+    task: "SegmentationTask",
+    datamodule: "SegmentationDataModule",
+    start: str,
 ) -> str:
     """Say what is about to happen: the block before the first step."""
     from fcn_lightning.reporting.console import start_block
     from fcn_lightning.reporting.record import device_name
 
     steps, batch = task.schedule.max_steps, datamodule.global_batch_size
+    train, val = len(datamodule.train_data), len(datamodule.val_data)
     parameters = sum(parameter.numel() for parameter in task.model.parameters())
     choices = HydraConfig.get().runtime.choices
-    return start_block(
-        [
-            (
-                "data",
-                f"{datamodule.name}: {len(datamodule.train_data)} training, {len(datamodule.val_data)} validation images, "
-                f"{len(task.card.labels.classes)} classes",
-            ),
-            (
-                "model",
-                f"FCN {choices['backbone']}-{choices['head']}, {parameters / 1e6:.1f} M parameters, "
-                f"{'ImageNet' if config.model.pretrained else 'random'} start",
-            ),
-            ("device", f"{device_name(trainer.strategy.root_device)}, {trainer.precision}, {datamodule.workers} loader processes"),
-            ("batch", f"{batch} crops of {datamodule.crop_size[0]}x{datamodule.crop_size[1]} in all"),
-            (
-                "schedule",
-                f"{steps} steps = {steps * batch / len(datamodule.train_data):.1f} epochs, lr {config.optimizer.lr}, "
-                f"validation every {task.schedule.val_interval} ({task.card.inference.mode}, {task.card.inference.precision})",
-            ),
-            ("run folder", str(folder)),
-        ]
-    )
+    network = f"FCN {choices['backbone']}-{choices['head']}, {parameters / 1e6:.1f} M parameters"
+    precision = str(trainer.precision)
+    if config.trainer.precision == "16-mixed" and precision != "16-mixed":
+        precision += " (16-mixed needs a GPU)"
+    test = task.card.inference
+    rows = [
+        ("data", f"{datamodule.name}: {train} training, {val} validation images, {len(task.card.labels.classes)} classes"),
+        ("model", network if config.weights else f"{network}, {start} start"),
+        ("device", f"{device_name(trainer.strategy.root_device)}, {precision}, {datamodule.workers} loader processes"),
+        ("batch", f"{batch} crops of {datamodule.crop_size[0]}x{datamodule.crop_size[1]} in all"),
+        (
+            "schedule",
+            f"{steps} steps = {steps * batch / train:.1f} epochs, lr {config.optimizer.lr}, "
+            f"validation every {task.schedule.val_interval} ({test.mode}, {test.precision})",
+        ),
+        ("run folder", str(folder)),
+    ]
+    if config.weights:
+        rows.insert(2, ("weights", start))
+    return start_block(rows)
 
 
 if __name__ == "__main__":

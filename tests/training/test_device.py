@@ -19,6 +19,33 @@ def test_bf16_needs_the_instructions_and_a_gain(monkeypatch: pytest.MonkeyPatch,
     assert device.training_precision("bf16-mixed", "cpu") == "bf16-mixed", "what the user says stays"
 
 
+def test_fp16_runs_as_bf16_on_a_cpu() -> None:
+    assert device.training_precision("16-mixed", "cpu") == "bf16-mixed"
+    assert device.training_precision("16-mixed", "cuda") == "16-mixed"
+
+
+def test_a_fixed_loss_scale_belongs_to_fp16() -> None:
+    plugin = device.amp_plugin("16-mixed", 512, "cpu")
+    assert plugin is not None
+    assert plugin.precision == "16-mixed"
+    assert isinstance(plugin.scaler, device.StaticGradScaler)
+    assert plugin.scaler.get_scale() == 512
+    assert device.amp_plugin("16-mixed", None, "cuda") is None
+    assert device.amp_plugin("bf16-mixed", 512, "cpu") is None
+
+
+def test_the_loss_scale_stays_and_an_overflow_leaves_the_step_out() -> None:
+    weight = torch.nn.Parameter(torch.ones(1))
+    optimizer, scaler = torch.optim.SGD([weight], lr=0.5), device.StaticGradScaler(512, "cpu")
+    for factor, expected in ((2.0, 0.0), (float("inf"), 0.0), (-2.0, 1.0)):
+        optimizer.zero_grad()
+        scaler.scale((weight * factor).sum()).backward()
+        scaler.step(optimizer)
+        scaler.update()
+        assert weight.item() == expected
+        assert scaler.get_scale() == 512
+
+
 def test_instructions_held_back_by_the_user_are_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "AVX2")
     assert not device._has_bf16()

@@ -10,7 +10,6 @@ import pytorch_lightning as pl
 import torch
 
 from fcn_lightning import InputError
-from fcn_lightning.evaluation.predictor import Card, Predictor
 
 CARD = "fcn_lightning"  # key of the card in a checkpoint
 PREFIX = "model."  # where the LightningModule keeps the network
@@ -21,32 +20,6 @@ def save(trainer: pl.Trainer, path: Path) -> None:
     temporary = path.with_name(f".{path.name}.part")
     trainer.save_checkpoint(temporary)
     os.replace(temporary, path)
-
-
-def load(path: str | Path, *, device: str = "cpu") -> Predictor:
-    """Open a checkpoint for prediction.
-
-    Args:
-        path: a file written by training.
-        device: where to compute, as in `torch.device`.
-
-    Returns:
-        A `Predictor`: call it with an image array; its `model` is the network, its `card` what the file says.
-
-    Raises:
-        InputError: the file is missing, broken, or not one of ours.
-    """
-    content = read(Path(path))
-    try:
-        card = Card.from_dict(content[CARD])
-        model = card.build()
-        model.load_state_dict({key.removeprefix(PREFIX): value for key, value in content["state_dict"].items()})
-    except (KeyError, TypeError, ValueError, AttributeError, RuntimeError, InputError) as error:
-        raise InputError(
-            f"checkpoint {path} was not written by fcn_lightning, or by another version of it ({type(error).__name__}: "
-            f"{' '.join(str(error).split())[:200]}); give a file from the checkpoints folder of a run"
-        ) from error
-    return Predictor(model, card, device=device)
 
 
 def read(path: Path) -> dict[str, Any]:

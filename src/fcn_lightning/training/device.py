@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
+from pytorch_lightning.plugins.precision import MixedPrecision
 from torch import nn
 
 from fcn_lightning import InputError
@@ -23,9 +24,44 @@ def training_precision(setting: str, device_type: str) -> str:
     """
     if setting not in PRECISIONS:
         raise InputError(f"trainer.precision={setting} is not known; use {', '.join(PRECISIONS)}")
+    if setting == "16-mixed" and device_type == "cpu":
+        return "bf16-mixed"  # fp16 has no range for gradients without loss scaling, and CPUs no instructions for it
     if setting != "auto":
         return setting
     return "bf16-mixed" if device_type == "cpu" and _has_bf16() and bf16_speedup() >= WORTHWHILE else "32-true"
+
+
+class StaticGradScaler(torch.amp.GradScaler):
+    """Scale the loss by a fixed number; a step whose gradients overflow is left out, and the scale stays.
+
+    Args:
+        scale: of the loss.
+        device: type of the device.
+
+    Source: open-mmlab/mmcv, `Fp16OptimizerHook` with a number as `loss_scale`.
+    """
+
+    def __init__(self, scale: float, device: str) -> None:
+        """Start at the scale."""
+        super().__init__(device, init_scale=scale)
+        self.scale_factor = float(scale)
+
+    def update(self, new_scale: float | torch.Tensor | None = None) -> None:
+        """Keep the scale."""
+        super().update(self.scale_factor)
+
+
+def amp_plugin(precision: str, loss_scale: float | None, device_type: str) -> MixedPrecision | None:
+    """Return Lightning's fp16 with a fixed loss scale, where one is set; None leaves precision to Lightning.
+
+    Args:
+        precision: resolved.
+        loss_scale: `trainer.loss_scale`.
+        device_type: "cpu" or "cuda".
+    """
+    if precision != "16-mixed" or loss_scale is None:
+        return None
+    return MixedPrecision("16-mixed", device_type, scaler=StaticGradScaler(loss_scale, device_type))
 
 
 def bf16_speedup() -> float:

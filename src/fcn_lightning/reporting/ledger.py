@@ -1,0 +1,120 @@
+"""The deviation ledger: how a run that was started from a recipe differs from the row that was published."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from fcn_lightning import __version__
+from fcn_lightning.data.datamodule import SegmentationDataModule
+from fcn_lightning.zoo.recipes import Row
+
+SECTIONS = ("dataset", "model", "schedule", "optimizer", "loss", "inference")
+# Keys that say where and how fast, not what; and those that have a line of their own.
+LEFT_OUT = {"dataset.root", "dataset.workers", "dataset.seed", "model.pretrained", "dataset.global_batch_size"}
+AUGMENTATION = {"dataset.base_scale", "dataset.ratio_range", "dataset.crop_size"}
+LOSSY = {".jpg", ".jpeg"}
+
+
+@dataclass(frozen=True)
+class Deviation:
+    """One difference, in words.
+
+    Args:
+        what: batch, BatchNorm batch, precision, augmentation, sampling, decoder, weights, data count, versions, or a
+            key of the configuration.
+        published: of the row.
+        here: of this run.
+    """
+
+    what: str
+    published: str
+    here: str
+
+    def __str__(self) -> str:
+        """Return one line."""
+        return f"{self.what}: {self.here} (published: {self.published})"
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What a run is, beside its configuration.
+
+    Args:
+        precision: of the training steps, as Lightning names it.
+        processes: that train together.
+        start: what the network starts from, in words.
+        datamodule: set up.
+    """
+
+    precision: str
+    processes: int
+    start: str
+    datamodule: SegmentationDataModule
+
+
+def deviations(row: Row, published: dict[str, Any], config: dict[str, Any], setting: Setting) -> list[Deviation]:
+    """List how a run differs from its row.
+
+    Args:
+        row: the published one.
+        published: the row's configuration, unchanged.
+        config: the run's.
+        setting: what it met.
+    """
+    was, batch = published["dataset"]["global_batch_size"], config["dataset"]["global_batch_size"]
+    found = [
+        ("batch", str(was), str(batch)),
+        # Published runs synchronise their statistics over all GPUs; here each process has its own.
+        ("BatchNorm batch", str(was), str(batch // setting.processes)),
+        ("precision", "16-mixed" if "FP16" in row.method else "32-true", setting.precision),
+        ("weights", "ImageNet", setting.start),
+        *_data_counts(setting.datamodule),
+        *_keys(published, config),
+    ]
+    differing = [Deviation(*entry) for entry in found if entry[1] != entry[2]]
+    return differing + [Deviation(*entry) for entry in _always(row, config, setting.datamodule)]
+
+
+def _keys(published: dict[str, Any], config: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
+    """Compare the configurations key by key."""
+    for section in SECTIONS:
+        for key in published[section].keys() | config[section].keys():
+            name = f"{section}.{key}"
+            if name not in LEFT_OUT:
+                label = f"augmentation, {name}" if name in AUGMENTATION else name
+                yield label, str(published[section].get(key)), str(config[section].get(key))
+
+
+def _data_counts(datamodule: SegmentationDataModule) -> Iterator[tuple[str, str, str]]:
+    for split, data in (("train", datamodule.train_data), ("val", datamodule.val_data)):
+        if split in datamodule.published_counts:
+            yield f"data count, {split}", str(datamodule.published_counts[split]), str(len(data))
+
+
+def _always(row: Row, config: dict[str, Any], datamodule: SegmentationDataModule) -> Iterator[tuple[str, str, str]]:
+    """Yield what differs in every run of this package, with an effect that is not known."""
+    seed = config["seed"]
+    yield "sampling", "a shuffled pass that drops its last images, then the next", f"an endless stream of permutations, seed {seed}"
+    if Path(datamodule.train_data.name(0)).suffix.lower() in LOSSY:
+        yield (
+            "decoder",
+            f"OpenCV of {row.date[:4]}",
+            f"OpenCV {version('opencv-python-headless')}; JPEG pixels may differ by a grey level",
+        )
+    libraries = ", ".join(f"{name} {version(name)}" for name in ("torch", "torchvision", "albumentations"))
+    month = f"{row.date[:4]}-{row.date[4:6]}"
+    yield "versions", f"mmsegmentation and PyTorch of {month}", f"fcn_lightning {__version__}, {libraries}"
+
+
+def ledger_block(row_id: str, found: list[Deviation]) -> str:
+    """Lay out the ledger for the start block."""
+    return "\n".join([f"row         {row_id}; this run differs in", *(f"            {deviation}" for deviation in found)])
+
+
+def write_ledger(path: Path, row_id: str, found: list[Deviation]) -> None:
+    """Write the ledger as JSON."""
+    content = {"row": row_id, "deviations": [asdict(deviation) for deviation in found]}
+    path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
