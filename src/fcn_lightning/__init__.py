@@ -1,16 +1,19 @@
 """Fully Convolutional Networks for semantic segmentation: train, evaluate, predict.
 
-The commands are `python -m fcn_lightning.<verb>`; in Python, `fcn_lightning.load` opens a checkpoint.
+The commands are `python -m fcn_lightning.<verb>`; in Python, `fcn_lightning.load` opens a trained network, and
+`fcn_lightning.zoo` lists the published rows.
 Importing this package loads no heavy library.
 """
 
 import os
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from fcn_lightning.training.checkpoint import load as load
+    from fcn_lightning import zoo as zoo
+    from fcn_lightning.zoo.load import load as load
 
-__all__ = ["InputError", "load"]
+__all__ = ["InputError", "load", "zoo"]
 __version__ = "0.1.0"
 
 # albumentations asks a package index for a newer version on import: two seconds offline, and nobody's business online.
@@ -25,9 +28,11 @@ class InputError(Exception):
 
 
 def __getattr__(name: str) -> object:
-    """Import `load` on first use, because it needs torch."""
+    """Import `load`, which needs torch, and `zoo`, which needs Hydra, on first use."""
     if name == "load":
-        from fcn_lightning.training.checkpoint import load
+        from fcn_lightning.zoo.load import load
 
         return load
+    if name == "zoo":
+        return import_module("fcn_lightning.zoo")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

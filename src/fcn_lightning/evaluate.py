@@ -1,4 +1,4 @@
-"""Score a checkpoint: `python -m fcn_lightning.evaluate checkpoint=<file> dataset=camvid`."""
+"""Score a checkpoint or published weights: `python -m fcn_lightning.evaluate checkpoint=<file> dataset=camvid`."""
 
 import logging
 from dataclasses import replace
@@ -16,53 +16,73 @@ if TYPE_CHECKING:  # torch and Lightning are imported when work starts, so that 
     from pytorch_lightning import Trainer
 
     from fcn_lightning.data.datamodule import SegmentationDataModule
-    from fcn_lightning.evaluation.predictor import Card
+    from fcn_lightning.evaluation.predictor import Card, Predictor
+    from fcn_lightning.training.task import SegmentationTask
 
 log = logging.getLogger(__name__)
 
-# The checkpoint decides on these; typing one here would promise something that does not happen.
-OF_TRAINING = {"backbone", "head", "schedule", "model", "optimizer", "loss", "logger"}
+# The network's card decides on these; typing one here would promise something that does not happen.
+OF_TRAINING = {"backbone", "head", "schedule", "model", "optimizer", "loss", "logger", "log"}
 
 
 @command("evaluate")
 def main(config: DictConfig) -> None:
-    """Validate a checkpoint as training does, and leave the scores in a run folder.
+    """Validate a network as training does, and leave the scores in a run folder.
 
     Args:
         config: `conf/evaluate.yaml` as composed.
     """
     overrides = typed(HydraConfig.get().overrides.task)
-    checkpoint = config.checkpoint
     check_request(overrides)  # said before the libraries are loaded
 
+    from fcn_lightning.evaluation.predictor import Predictor
     from fcn_lightning.reporting import record
-    from fcn_lightning.reporting.console import quiet_lightning
-    from fcn_lightning.training.checkpoint import load
-    from fcn_lightning.training.device import exact_fp32
-    from fcn_lightning.training.task import SegmentationTask
+    from fcn_lightning.reporting.console import dialect_table, quiet_lightning
+    from fcn_lightning.zoo.load import load_requested
 
     quiet_lightning()
-    exact_fp32()
-    predictor = load(checkpoint)
+    predictor = load_requested(config.checkpoint, config.weights, config.row.id if config.row else None)
     datamodule = build(config.dataset)
     card = card_to_test(config, overrides, predictor.card, datamodule)
-    schedule = build(config.schedule)
-    datamodule.plan(max_steps=schedule.max_steps, ms_flip=card.inference.ms_flip)
-    check_classes(card, datamodule, checkpoint)
+    datamodule.plan(max_steps=config.schedule.max_steps, ms_flip=card.inference.ms_flip)
+    check_classes(card, datamodule, config.checkpoint)
 
     folder = run_folder()
-    record.claim(folder, OmegaConf.to_yaml(config, resolve=True), HydraConfig.get().overrides.task)
+    task = validate(config, folder, Predictor(predictor.model, card), datamodule)
+    if task.scores is None or task.dialects is None:
+        raise RuntimeError("validation gave no scores")
+    loss = task.trainer.callback_metrics["val/loss"].item()
+    record.write_scores(folder / "scores.json", task.scores, card.labels.classes, loss=loss, dialects=task.dialects)
+    log.info("the same predictions, as others would count them\n%s", dialect_table(task.dialects))
+    log.info("%s  %s", task.scores, folder)
+
+
+def validate(config: DictConfig, folder: Path, predictor: "Predictor", datamodule: "SegmentationDataModule") -> "SegmentationTask":
+    """Claim the run folder and score a network on the validation images.
+
+    Args:
+        config: `conf/evaluate.yaml` as composed.
+        folder: of the run.
+        predictor: the network, and in its card the test mode.
+        datamodule: of the data set.
+
+    Returns:
+        The task, with `scores` and `confmat` of this validation.
+    """
+    from fcn_lightning.reporting import record
+    from fcn_lightning.training.task import SegmentationTask
+
+    aux_weight, optimizer = config.loss.aux_weight, plain(config.optimizer)
     task = SegmentationTask(
-        predictor.model, card, schedule=schedule, optimizer=plain(config.optimizer), aux_weight=config.loss.aux_weight
+        predictor.model, predictor.card, schedule=build(config.schedule), optimizer=optimizer, aux_weight=aux_weight
     )
     trainer = make_trainer(config, folder, datamodule)
+    datamodule.val_data[0]  # a wrong encoding is said before the run leaves traces
+    record.claim(folder, OmegaConf.to_yaml(config, resolve=True), HydraConfig.get().overrides.task)
     record.write_environment(folder, record.device_name(trainer.strategy.root_device))
     record.write_data(folder, {"val": datamodule.val_data})
     trainer.validate(task, datamodule=datamodule, verbose=False)
-    if task.scores is None:
-        raise RuntimeError("validation gave no scores")
-    record.write_scores(folder / "scores.json", task.scores, card.labels.classes, loss=trainer.callback_metrics["val/loss"].item())
-    log.info("%s  %s", task.scores, folder)
+    return task
 
 
 def make_trainer(config: DictConfig, folder: Path, datamodule: "SegmentationDataModule") -> "Trainer":
@@ -75,7 +95,7 @@ def make_trainer(config: DictConfig, folder: Path, datamodule: "SegmentationData
     """
     import pytorch_lightning as pl
 
-    from fcn_lightning.reporting.console import ScoreTable
+    from fcn_lightning.reporting.console import EvaluationProgress, ScoreTable
     from fcn_lightning.reporting.run_plots import RunPlots
     from fcn_lightning.training.device import accelerator
 
@@ -83,7 +103,7 @@ def make_trainer(config: DictConfig, folder: Path, datamodule: "SegmentationData
         accelerator=accelerator(config.trainer.accelerator),
         devices=1,
         logger=False,
-        callbacks=[RunPlots(folder, datamodule.val_data), ScoreTable()],
+        callbacks=[EvaluationProgress(len(datamodule.val_data)), RunPlots(folder, datamodule.val_data), ScoreTable()],
         default_root_dir=folder,
         enable_checkpointing=False,
         enable_progress_bar=False,
@@ -99,8 +119,10 @@ def check_request(overrides: set[str]) -> None:
     """
     refused = sorted(key for key in overrides if key.split(".")[0] in OF_TRAINING)
     if refused:
-        raise InputError(f"{refused[0]} belongs to training, and the network comes from the checkpoint; leave {refused[0]} out")
-    if "dataset" not in overrides:
+        raise InputError(
+            f"{refused[0]} belongs to training, and the network comes from checkpoint= or weights=; leave {refused[0]} out"
+        )
+    if not overrides & {"dataset", "recipe"}:
         raise InputError(f"dataset is not set; add dataset=<name>, where the names are {', '.join(options()['dataset'])}")
 
 
@@ -123,18 +145,26 @@ def card_to_test(config: DictConfig, overrides: set[str], card: "Card", datamodu
     return replace(card, inference=replace(card.inference, **wanted))
 
 
-def check_classes(card: "Card", datamodule: "SegmentationDataModule", checkpoint: str) -> None:
-    """Refuse a checkpoint of other classes.
+def check_classes(card: "Card", datamodule: "SegmentationDataModule", checkpoint: str | None) -> None:
+    """Refuse a network of other classes.
+
+    Those of published weights are compared by number alone: they are this package's own, not the names in the file, and
+    a data set may spell them differently.
+
+    Args:
+        card: of the network.
+        datamodule: of the data set.
+        checkpoint: of a run of this package; None for published weights.
 
     Raises:
-        InputError: the numbers or the names of the classes differ.
+        InputError: the numbers differ, or for a checkpoint the names.
     """
-    ours, theirs = datamodule.val_data.labels.classes, card.labels.classes
-    if ours != theirs:
+    ours, theirs = datamodule.labels.classes, card.labels.classes
+    if len(ours) != len(theirs) or (checkpoint and ours != theirs):
         raise InputError(
-            f"checkpoint {checkpoint} was trained on {card.dataset} with {len(theirs)} classes ({', '.join(theirs[:3])}, ...), "
-            f"but {datamodule.name} has {len(ours)} ({', '.join(ours[:3])}, ...); "
-            f"give dataset={card.dataset}, or another checkpoint"
+            f"{f'checkpoint {checkpoint} was' if checkpoint else 'the weights were'} trained on {card.dataset} with "
+            f"{len(theirs)} classes ({', '.join(theirs[:3])}, ...), but {datamodule.name} has {len(ours)} "
+            f"({', '.join(ours[:3])}, ...); give dataset={card.dataset}, or another checkpoint"
         )
 
 

@@ -27,17 +27,16 @@ def main(config: DictConfig) -> None:
     Args:
         config: `conf/predict.yaml` as composed.
     """
-    checkpoint, source, output = config.checkpoint, Path(config.source), Path(config.output)
+    source, output = Path(config.source), Path(config.output)
     if config.format not in FORMATS:
         raise InputError(f"format={config.format} is not known; use {' or '.join(FORMATS)}")
     images = find_images(str(config.source))
     check_output(output, source)
 
-    from fcn_lightning.training.checkpoint import load
-    from fcn_lightning.training.device import accelerator, exact_fp32
+    from fcn_lightning.training.device import accelerator
+    from fcn_lightning.zoo.load import load_requested
 
-    exact_fp32()
-    predictor = load(checkpoint)
+    predictor = load_requested(config.checkpoint, config.weights, config.recipe)
     stored = predictor.card.inference
     predictor = predictor.using(
         tta=config.tta or stored.tta,
@@ -123,7 +122,7 @@ def write(predictor: "Predictor", output: Path, name: Path, image: "UInt8", *, s
     from fcn_lightning.reporting.panels import colorize, overlay
 
     labels = predictor.card.labels
-    label_map = predictor(image)
+    label_map = predictor.predict(image)
     if submission:
         write_png(output / name, np.array(labels.values, np.uint8)[label_map])
         return

@@ -24,7 +24,8 @@ STD = (58.395, 57.12, 57.375)
 
 CAT_MAX_RATIO = 0.75  # a crop has two classes at least, and each below this share of the labelled pixels
 # (1, 256, 3): what each value of each channel becomes, in the reference's arithmetic: float32, a division.
-NORMALIZED: Float32 = ((np.arange(256, dtype=np.float32)[:, None] - np.array(MEAN, np.float32)) / np.array(STD, np.float32))[None]
+_VALUES = np.arange(256, dtype=np.float32)[:, None]
+NORMALIZED: Float32 = ((_VALUES - np.array(MEAN, np.float32)) / np.array(STD, np.float32)).astype(np.float32)[None]
 IDENTITY = np.arange(256, dtype=np.uint8)
 CROP_TRIES = 10  # boxes tested for class balance; the one after that is taken as it is
 

@@ -1,14 +1,13 @@
-"""ImageNet weights for the backbone: which file, how it is verified, and what to do where it cannot be fetched."""
+"""ImageNet weights for the backbone: which file belongs to which, and how it is loaded."""
 
-import hashlib
 import logging
-from pathlib import Path
 
 import torch
 from torch import nn
 from torchvision.models import ResNet18_Weights, ResNet50_Weights, ResNet101_Weights
 
 from fcn_lightning import InputError
+from fcn_lightning.models.weight_files import cached
 
 log = logging.getLogger(__name__)
 
@@ -38,11 +37,10 @@ def load_imagenet(backbone: nn.Module, *, depth: int, deep_stem: bool) -> None:
     Raises:
         InputError: the file cannot be fetched, is not the published one, or does not fit the backbone.
     """
-    url = IMAGENET_URLS[depth, deep_stem]
-    path = Path(torch.hub.get_dir()) / "checkpoints" / Path(url).name
-    if not path.exists():
-        _download(url, path)
-    _check_hash(path)
+    try:
+        path = cached(IMAGENET_URLS[depth, deep_stem])
+    except InputError as error:
+        raise InputError(f"{error}, or start from random weights with model.pretrained=false") from error
     file = torch.load(path, map_location="cpu", weights_only=True)
     state = file.get("state_dict", file)
     missing, unexpected = backbone.load_state_dict(state, strict=False)
@@ -55,27 +53,3 @@ def load_imagenet(backbone: nn.Module, *, depth: int, deep_stem: bool) -> None:
             "delete it so that it is fetched again, or set model.pretrained=false"
         )
     log.info("ImageNet weights: %s, all %d backbone tensors matched", path.name, len(backbone.state_dict()))
-
-
-def _download(url: str, path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        torch.hub.download_url_to_file(url, str(path), hash_prefix=_hash_prefix(path), progress=False)
-    except (OSError, RuntimeError) as error:  # no network, an HTTP error, a wrong hash
-        raise InputError(
-            f"the ImageNet weights {path.name} could not be fetched from {url} ({error}); "
-            f"put the file at {path}, or start from random weights with model.pretrained=false"
-        ) from error
-
-
-def _check_hash(path: Path) -> None:
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    if not digest.startswith(_hash_prefix(path)):
-        raise InputError(
-            f"{path} is not the published file: its SHA-256 starts with {digest[:8]}, not {_hash_prefix(path)}; "
-            "delete it so that it is fetched again, or set model.pretrained=false"
-        )
-
-
-def _hash_prefix(path: Path) -> str:
-    return path.stem.rsplit("-", 1)[1]
