@@ -125,10 +125,22 @@ def _misspelt(arguments: Sequence[str], verb: str) -> Iterator[str]:
                 yield _no_recipe(option)
             yield f"{group}={option} does not exist{_nearest(option, groups[group])}; {group} can be {', '.join(groups[group])}"
     chosen = [f"{key}={value}" for key, value in overrides.items() if key in groups and value in groups[key]]
+    for choice in chosen:
+        if not _composes(choice, verb):
+            yield f"{choice.partition('=')[0]} is no key of this command; leave {choice} out (--help lists all keys)"
     keys = list(_keys(compose(*chosen, verb=verb))) + list(groups)
     for key in overrides:
         if key not in keys and not key.startswith("hydra."):
             yield f"{key} is no key of this command{_nearest(key, keys)}; --help lists all keys"
+
+
+def _composes(choice: str, verb: str) -> bool:
+    """Tell whether a command knows the group of a choice."""
+    try:
+        compose(choice, verb=verb)
+    except HydraException:
+        return False
+    return True
 
 
 def _no_recipe(name: str) -> str:

@@ -36,7 +36,7 @@ def main(config: DictConfig) -> None:
     from fcn_lightning.training.device import accelerator
     from fcn_lightning.zoo.load import load_requested
 
-    predictor = load_requested(config.checkpoint, config.weights, config.recipe)
+    predictor = load_requested(config.checkpoint, config.weights, config.row)
     stored = predictor.card.inference
     predictor = predictor.using(
         tta=config.tta or stored.tta,

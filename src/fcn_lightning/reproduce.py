@@ -45,6 +45,7 @@ def main(config: DictConfig) -> None:
     model = described.build()
     load_exactly(model, weights, published)
     datamodule = build(config.dataset)
+    datamodule.base_scale = described.base_scale
     datamodule.plan(max_steps=config.schedule.max_steps, ms_flip=described.inference.ms_flip)
     left_out = datamodule.use_present_val()
 
