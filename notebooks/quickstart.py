@@ -66,7 +66,7 @@ assert done.returncode == 0
 # %%
 predictor = fcn_lightning.load(run / "checkpoints/best.ckpt")
 image, mask = scenes[0]
-pred = predictor(image)
+pred = predictor.predict(image)
 plt.figure(figsize=(10, 3))
 plt.imshow(panel(image, mask, pred, predictor.card.labels.palette))
 plt.axis("off")

@@ -35,7 +35,7 @@ def test_option_composes_and_builds(group: str, option: str, monkeypatch: pytest
     assert datamodule.crop_size[0] > 0
     assert build(config.schedule).max_steps > 0
     assert build(config.inference).mode == ("slide" if option in SLIDING else "whole")
-    assert set(config.trainer) == {"accelerator", "precision", "log_interval"}
+    assert set(config.trainer) == {"accelerator", "precision", "loss_scale", "log_interval"}
 
 
 @pytest.mark.parametrize(

@@ -43,7 +43,7 @@ def test_output_of_a_run(run: Run) -> None:
 def test_run_folder(trained: Path) -> None:
     files = {path.relative_to(trained).as_posix() for path in trained.rglob("*") if path.is_file()}
     assert files == {
-        "config.yaml", "overrides.txt", "environment.json", "data.json", "metrics.csv", "log.jsonl", "train.log",
+        "config.yaml", "overrides.txt", "environment.json", "data.json", "metrics.csv", "log.jsonl", "train.log", "report.md",
         "checkpoints/last.ckpt", "checkpoints/best.ckpt",
         "plots/curves.png", "plots/classes.png", "plots/confusion.png",
         *(f"samples/{index:05d}.png" for index in range(6)),
@@ -156,3 +156,60 @@ def test_a_single_batch_can_be_learned(run: Run) -> None:
     loss = [float(row["train/loss_decode"]) for row in rows(Path("learn")) if row["train/loss"]]
     assert loss[-1] < 0.75 * loss[0]
     assert float(re.findall(r"mIoU (\d\.\d+)", result.out)[-1]) > 0.2
+
+
+def test_starts_from_given_weights(run: Run, trained: Path) -> None:
+    checkpoint = trained / "checkpoints/last.ckpt"
+    result = run(
+        "train",
+        *SHORT,
+        f"weights={checkpoint}",
+        "schedule.max_steps=1",
+        "optimizer.lr=1e-12",
+        "schedule.min_lr=1e-12",
+        "hydra.run.dir=r",
+    )
+    assert result.status == 0, result.err
+    assert "weights     last.ckpt: 148 of 148 tensors kept, unverified" in result.out
+    before, after = (torch.load(path, weights_only=True)["state_dict"] for path in (checkpoint, Path("r/checkpoints/last.ckpt")))
+    for key, value in before.items():
+        if not any(part in key for part in ("running_", "num_batches")):
+            torch.testing.assert_close(value, after[key], rtol=0, atol=1e-9)
+
+
+def test_weights_of_other_classes_keep_all_but_the_classifiers(run: Run, trained: Path, folder_data: Path) -> None:
+    weights = f"weights={trained}/checkpoints/best.ckpt"
+    data = (f"dataset.root={folder_data}", "dataset.base_scale=[56,40]", "dataset.crop_size=[32,32]")
+    result = run("train", "dataset=folder", "backbone=r18b", *data, *SHORT, weights, "hydra.run.dir=r")
+    assert result.status == 0, result.err
+    assert "144 of 148 tensors kept" in result.out
+    assert "both classifiers start anew (9 classes -> 3)" in result.out
+
+
+def test_weights_of_another_network_are_refused(run: Run, trained: Path) -> None:
+    result = run("train", *SHORT, "backbone=r18", f"weights={trained}/checkpoints/best.ckpt")
+    assert result.status == 1
+    assert "does not fit this network" in result.err
+    assert not list(Path.cwd().iterdir())
+
+
+def test_a_published_log_is_drawn_and_compared(run: Run, trained: Path) -> None:
+    published = Path("published.log.json")
+    lines = [{"env_info": "", "seed": None}]
+    lines += [{"mode": "train", "epoch": 1, "iter": step, "lr": 0.01, "loss": 2.0, "decode.loss_seg": 1.5} for step in (1, 2, 3)]
+    lines.append({"mode": "val", "epoch": 1, "iter": 3, "lr": 0.01, "mIoU": 0.9, "mAcc": 0.9, "aAcc": 0.9})
+    published.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    result = run("train", *SHORT, f"log={published}", "trainer.log_interval=1", "hydra.run.dir=r")
+    assert result.status == 0, result.err
+    report = Path("r/report.md").read_text()
+    assert "## Against the published log" in report
+    assert "at step 3 the mIoU is" in report
+    with Image.open("r/plots/curves.png") as ours, Image.open(trained / "plots/curves.png") as plain:
+        assert ours.tobytes() != plain.tobytes()
+
+
+def test_a_log_that_is_none_is_refused_before_the_run(run: Run) -> None:
+    result = run("train", *SHORT, "log=no.json")
+    assert result.status == 1
+    assert "no.json cannot be read" in result.err
+    assert not list(Path.cwd().iterdir())

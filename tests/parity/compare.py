@@ -16,9 +16,9 @@ import numpy as np
 import torch
 
 from fcn_lightning import load, zoo
-from fcn_lightning.config import build, compose
-from fcn_lightning.training.losses import PixelCrossEntropy
-from fcn_lightning.zoo.recipes import row_id
+from fcn_lightning.config import build, compose, plain
+from fcn_lightning.training.task import SegmentationTask
+from fcn_lightning.zoo.recipes import card, row_id
 
 
 def labels(args: argparse.Namespace) -> dict[str, Any]:
@@ -49,18 +49,23 @@ def trajectory(args: argparse.Namespace) -> dict[str, Any]:
     for module in model.modules():
         if isinstance(module, torch.nn.Dropout2d):
             module.p = 0.0
-    model.train()
-    schedule, loss_of = build(config.schedule), PixelCrossEntropy(align_corners=config.model.align_corners)
-    optimizer = torch.optim.SGD(model.parameters(), **{key: float(value) for key, value in config.optimizer.items()})
+    task = SegmentationTask(
+        model.train(),
+        card(content["row"]),
+        schedule=build(config.schedule),
+        optimizer=plain(config.optimizer),
+        aux_weight=config.loss.aux_weight,
+    )
+    configured: Any = task.configure_optimizers()
+    optimizer, scheduler = configured["optimizer"], configured["lr_scheduler"]["scheduler"]
     losses, rates = [], []
     for step, (image, mask) in enumerate(content["batches"]):
-        optimizer.param_groups[0]["lr"] = schedule.lr(step, config.optimizer.lr)
         rates.append(optimizer.param_groups[0]["lr"])
-        logits, aux_logits = model.forward_with_aux(image)
-        loss = loss_of(logits, mask)[0] + config.loss.aux_weight * loss_of(aux_logits, mask)[0]
+        loss = task.training_step({"image": image, "mask": mask}, step)["loss"]
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
+        scheduler.step()
         losses.append(loss.item())
     ends = model.state_dict()
     relative = [((ends[key] - end).abs().max() / end.abs().max().clamp_min(1e-30)).item() for key, end in content["end"].items()]
