@@ -12,12 +12,12 @@ from fcn_lightning.config import build, compose, plain, run_folder
 from fcn_lightning.zoo.recipes import card_of, row
 
 if TYPE_CHECKING:  # torch and Lightning are imported when training starts, so that --help answers at once
-    from pytorch_lightning import Trainer
+    from pytorch_lightning import Callback, Trainer
     from pytorch_lightning.loggers import Logger
 
     from fcn_lightning.data.datamodule import SegmentationDataModule
     from fcn_lightning.models.fcn import FCN
-    from fcn_lightning.reporting.ledger import Deviation
+    from fcn_lightning.reporting.ledger import Ledger
     from fcn_lightning.training.task import SegmentationTask
     from fcn_lightning.zoo.logs import TrainingCurve
 
@@ -35,7 +35,6 @@ def main(config: DictConfig) -> None:
 
     from fcn_lightning.reporting import record
     from fcn_lightning.reporting.console import quiet_lightning
-    from fcn_lightning.reporting.ledger import ledger_block, write_ledger
     from fcn_lightning.reporting.loggers import log_config
     from fcn_lightning.reporting.report import write_report
     from fcn_lightning.training.device import exact_fp32
@@ -55,20 +54,19 @@ def main(config: DictConfig) -> None:
     task = SegmentationTask(model, card, schedule=schedule, optimizer=plain(config.optimizer), aux_weight=config.loss.aux_weight)
     published = read_log(Path(config.log)) if config.log else None
     trainer = make_trainer(config, folder, task, datamodule, published)
-    deviations = find_deviations(config, start, trainer, datamodule)
+    ledger = find_deviations(config, start, trainer, datamodule)
 
     # What can be wrong has been said by now; from here on the run leaves traces.
     record.claim(folder, OmegaConf.to_yaml(config, resolve=True), HydraConfig.get().overrides.task)
     record.write_environment(folder, record.device_name(trainer.strategy.root_device))
     record.write_data(folder, {"train": datamodule.train_data, "val": datamodule.val_data})
     log_config(trainer.loggers, plain(config))
-    if config.row:
-        write_ledger(folder / "deviations.json", config.row.id, deviations)
     log.info(describe(config, folder, trainer, task, datamodule, start))
-    if config.row:
-        log.info(ledger_block(config.row.id, deviations))
+    if ledger:
+        ledger.write(folder / "deviations.json")
+        log.info(ledger)
     fit(trainer, task, datamodule)
-    write_report(folder, config.run_name, task, row(config.row.id) if config.row else None, deviations, published)
+    write_report(folder, config.run_name, task, ledger, published)
     log.info("%s  %s", task.scores, folder)
 
 
@@ -91,19 +89,14 @@ def make_model(config: DictConfig, num_classes: int) -> "tuple[FCN, str]":
     return model, f"{weights.path.name}: {start_from(model, weights)}"
 
 
-def find_deviations(config: DictConfig, start: str, trainer: "Trainer", datamodule: "SegmentationDataModule") -> "list[Deviation]":
-    """List how a run that was started from a recipe differs from the published row; empty without a recipe."""
-    from fcn_lightning.reporting.ledger import Setting, deviations
+def find_deviations(config: DictConfig, start: str, trainer: "Trainer", datamodule: "SegmentationDataModule") -> "Ledger | None":
+    """List how a run that was started from a recipe differs from the published row; None without a recipe."""
+    from fcn_lightning.reporting.ledger import Setting, make_ledger
 
     if not config.row:
-        return []
-    published = compose(f"recipe={config.row.id}")
-    return deviations(
-        row(config.row.id),
-        plain(published),
-        plain(config),
-        Setting(precision=str(trainer.precision), processes=trainer.world_size, start=start, datamodule=datamodule),
-    )
+        return None
+    setting = Setting(precision=str(trainer.precision), processes=trainer.world_size, start=start, datamodule=datamodule)
+    return make_ledger(row(config.row.id), plain(compose(f"recipe={config.row.id}")), plain(config), setting)
 
 
 def fit(trainer: "Trainer", task: "SegmentationTask", datamodule: "SegmentationDataModule") -> None:
@@ -139,17 +132,11 @@ def make_trainer(
     """
     import pytorch_lightning as pl
 
-    from fcn_lightning.reporting.console import Progress, ScoreTable
-    from fcn_lightning.reporting.published_log import PublishedLog
-    from fcn_lightning.reporting.run_plots import RunPlots
-    from fcn_lightning.training.callbacks import CheckpointKeeper, LastStepValidation, TrainingLog
     from fcn_lightning.training.device import accelerator, amp_plugin, training_precision
 
-    progress = Progress()
     chosen = accelerator(config.trainer.accelerator)
     precision = training_precision(config.trainer.precision, chosen)
     amp = amp_plugin(precision, config.trainer.loss_scale, chosen)
-    own_log = PublishedLog(folder / "log.jsonl", len(datamodule.train_data) / datamodule.global_batch_size)
     return pl.Trainer(
         accelerator=chosen,
         devices=1,
@@ -158,16 +145,7 @@ def make_trainer(
         max_steps=task.schedule.max_steps,
         val_check_interval=min(task.schedule.val_interval, task.schedule.max_steps),
         logger=make_loggers(config, folder),
-        callbacks=[
-            progress,
-            LastStepValidation(),
-            CheckpointKeeper(folder / "checkpoints"),
-            RunPlots(folder, datamodule.val_data, published),
-            own_log,
-            ScoreTable(),
-            # Last: what the others take is not time per step.
-            TrainingLog(config.trainer.log_interval, [progress, own_log]),
-        ],
+        callbacks=make_callbacks(config, folder, datamodule, published),
         default_root_dir=folder,
         num_sanity_val_steps=0,
         use_distributed_sampler=False,  # the stream of samples is rank-aware itself
@@ -175,6 +153,29 @@ def make_trainer(
         enable_progress_bar=False,
         enable_model_summary=False,
     )
+
+
+def make_callbacks(
+    config: DictConfig, folder: Path, datamodule: "SegmentationDataModule", published: "TrainingCurve | None"
+) -> "list[Callback]":
+    """Build what happens around the steps, in the order in which it happens."""
+    from fcn_lightning.reporting.console import Progress, ScoreTable
+    from fcn_lightning.reporting.run_log import RunLog
+    from fcn_lightning.reporting.run_plots import RunPlots
+    from fcn_lightning.training.callbacks import CheckpointKeeper, LastStepValidation, TrainingLog
+
+    progress = Progress()
+    run_log = RunLog(folder / "log.jsonl", len(datamodule.train_data) / datamodule.global_batch_size)
+    return [
+        progress,
+        LastStepValidation(),
+        CheckpointKeeper(folder / "checkpoints"),
+        RunPlots(folder, datamodule.val_data, published),
+        run_log,
+        ScoreTable(),
+        # Last: what the others take is not time per step.
+        TrainingLog(config.trainer.log_interval, [progress, run_log]),
+    ]
 
 
 def make_loggers(config: DictConfig, folder: Path) -> "list[Logger]":

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from fcn_lightning.config import build, compose, plain
-from fcn_lightning.reporting.ledger import Deviation, Setting, deviations
+from fcn_lightning.reporting.ledger import Deviation, Setting, make_ledger
 from fcn_lightning.zoo.recipes import row
 from tests.conftest import Run
 from tests.data.layouts import draw
@@ -23,13 +23,13 @@ def found(root: Path, *overrides: str, name: str = NAME, **setting: object) -> d
     known = {"precision": "32-true", "processes": 1, "start": "ImageNet"} | setting
     datamodule = build(config.dataset)
     datamodule.published_counts = {"train": 2, "val": 1}
-    result = deviations(
+    result = make_ledger(
         row(name),
         plain(compose(f"recipe={name}")),
         plain(config),
         Setting(**known, datamodule=datamodule),  # type: ignore[arg-type]
     )
-    return {item.what: item for item in result}
+    return {item.what: item for item in result.deviations}
 
 
 def test_an_unchanged_run_differs_only_in_what_always_does(tmp_path: Path) -> None:

@@ -55,8 +55,30 @@ class Setting:
     datamodule: SegmentationDataModule
 
 
-def deviations(row: Row, published: dict[str, Any], config: dict[str, Any], setting: Setting) -> list[Deviation]:
-    """List how a run differs from its row.
+@dataclass(frozen=True)
+class Ledger:
+    """How a run differs from its row.
+
+    Args:
+        row: the published one.
+        deviations: what differs.
+    """
+
+    row: Row
+    deviations: tuple[Deviation, ...]
+
+    def __str__(self) -> str:
+        """Return the lines for the start block."""
+        return "\n".join([f"row         {self.row.id}; this run differs in", *(f"            {item}" for item in self.deviations)])
+
+    def write(self, path: Path) -> None:
+        """Write the ledger as JSON."""
+        content = {"row": self.row.id, "deviations": [asdict(item) for item in self.deviations]}
+        path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+
+
+def make_ledger(row: Row, published: dict[str, Any], config: dict[str, Any], setting: Setting) -> Ledger:
+    """Find how a run differs from its row.
 
     Args:
         row: the published one.
@@ -75,7 +97,8 @@ def deviations(row: Row, published: dict[str, Any], config: dict[str, Any], sett
         *_keys(published, config),
     ]
     differing = [Deviation(*entry) for entry in found if entry[1] != entry[2]]
-    return differing + [Deviation(*entry) for entry in _always(row, config, setting.datamodule)]
+    always = [Deviation(*entry) for entry in _always(row, config, setting.datamodule)]
+    return Ledger(row, (*differing, *always))
 
 
 def _keys(published: dict[str, Any], config: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
@@ -107,14 +130,3 @@ def _always(row: Row, config: dict[str, Any], datamodule: SegmentationDataModule
     libraries = ", ".join(f"{name} {version(name)}" for name in ("torch", "torchvision", "albumentations"))
     month = f"{row.date[:4]}-{row.date[4:6]}"
     yield "versions", f"mmsegmentation and PyTorch of {month}", f"fcn_lightning {__version__}, {libraries}"
-
-
-def ledger_block(row_id: str, found: list[Deviation]) -> str:
-    """Lay out the ledger for the start block."""
-    return "\n".join([f"row         {row_id}; this run differs in", *(f"            {deviation}" for deviation in found)])
-
-
-def write_ledger(path: Path, row_id: str, found: list[Deviation]) -> None:
-    """Write the ledger as JSON."""
-    content = {"row": row_id, "deviations": [asdict(deviation) for deviation in found]}
-    path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")

@@ -7,23 +7,19 @@ from fcn_lightning import InputError
 from fcn_lightning.evaluation.dialects import Dialect
 from fcn_lightning.evaluation.scores import Scores
 from fcn_lightning.reporting.comparison import compare
-from fcn_lightning.reporting.ledger import Deviation
+from fcn_lightning.reporting.ledger import Ledger
 from fcn_lightning.training.task import SegmentationTask
 from fcn_lightning.zoo.logs import TrainingCurve, read_log
-from fcn_lightning.zoo.recipes import Row
 
 
-def write_report(
-    folder: Path, name: str, task: SegmentationTask, row: Row | None, found: list[Deviation], published: TrainingCurve | None
-) -> None:
+def write_report(folder: Path, name: str, task: SegmentationTask, ledger: Ledger | None, published: TrainingCurve | None) -> None:
     """Write the report of a finished training.
 
     Args:
         folder: of the run.
         name: of the run.
         task: trained and validated.
-        row: the published row it was started from, if any.
-        found: how it differs from the row.
+        ledger: how it differs from the row it was started from, if any.
         published: log of a published run to compare with, if any.
     """
     if task.scores is None or task.dialects is None:
@@ -33,10 +29,10 @@ def write_report(
         f"# {name}",
         f"mIoU {100 * result.miou:.2f}, mAcc {100 * result.macc:.2f}, aAcc {100 * result.aacc:.2f} at the last step.",
     ]
-    if row is not None:
-        figure = row.miou_ms_flip if ms_flip else row.miou
+    if ledger is not None:
+        figure = ledger.row.miou_ms_flip if ms_flip else ledger.row.miou
         reached = "no published figure" if figure is None else f"{100 * result.miou - figure:+.2f} to the published {figure:.2f}"
-        parts += [f"## Row {row.id}", f"mIoU: {reached}.", deviation_table(found)]
+        parts += [f"## Row {ledger.row.id}", f"mIoU: {reached}.", _deviation_table(ledger)]
     if published is not None:
         parts += ["## Against the published log", _against(published, folder / "log.jsonl")]
     parts += [
@@ -57,10 +53,9 @@ def _against(published: TrainingCurve, own_log: Path) -> str:
     return "\n\n".join(f"{text}." for text in (result.sentence, *result.notes))
 
 
-def deviation_table(found: list[Deviation]) -> str:
-    """Lay out the ledger as a Markdown table."""
+def _deviation_table(ledger: Ledger) -> str:
     lines = ["| differs in | published | here |", "|---|---|---|"]
-    return "\n".join(lines + [f"| {item.what} | {item.published} | {item.here} |" for item in found])
+    return "\n".join(lines + [f"| {item.what} | {item.published} | {item.here} |" for item in ledger.deviations])
 
 
 def _class_table(result: Scores, classes: tuple[str, ...]) -> str:

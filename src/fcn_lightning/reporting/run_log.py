@@ -20,7 +20,7 @@ KEYS = {
 }
 
 
-class PublishedLog(Callback):
+class RunLog(Callback):
     """Write one JSON object per line: a listener of `TrainingLog`, and a callback for validations.
 
     Losses and scores are fractions, except `acc_seg`, which published logs give in percent.
