@@ -1,5 +1,6 @@
 """Windows, modes and averaging against the reference's golden values and independent computations."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -64,6 +65,28 @@ def test_slide_with_one_window_is_whole() -> None:
     model, image = Net(), torch.randn(1, 3, 30, 45)
     slide = Inference(mode="slide", crop_size=(48, 48), stride=(32, 32))
     assert torch.equal(predict_scores(model, [image], (60, 90), slide), predict_scores(model, [image], (60, 90), Inference()))
+
+
+def test_padded_windows_see_zeros_to_the_right_and_below() -> None:
+    model, image = Net(), torch.randn(1, 3, 20, 60)
+    how = Inference(mode="slide", crop_size=(32, 32), stride=(28, 28), pad_windows=True)
+    total, count = torch.zeros(1, 5, 20, 60), torch.zeros(20, 60)
+    for x in (0, 28):
+        window = torch.zeros(1, 3, 32, 32)
+        window[:, :, :20] = image[:, :, :, x : x + 32]
+        logits = F.interpolate(model(window), (32, 32), mode="bilinear")
+        total[:, :, :, x : x + 32] += logits[:, :, :20]
+        count[:, x : x + 32] += 1
+    padded = predict_scores(model, [image], (20, 60), how)
+    torch.testing.assert_close(padded, total / count)
+    assert not torch.allclose(padded, predict_scores(model, [image], (20, 60), replace(how, pad_windows=False)))
+
+
+def test_padding_changes_nothing_where_no_window_is_too_large() -> None:
+    model, image = Net(), torch.randn(1, 3, 40, 60)
+    how = Inference(mode="slide", crop_size=(32, 32), stride=(24, 24))
+    padded = predict_scores(model, [image], (40, 60), replace(how, pad_windows=True))
+    assert torch.equal(padded, predict_scores(model, [image], (40, 60), how))
 
 
 def test_ms_flip_averages_probabilities_over_scales_and_mirrorings() -> None:
