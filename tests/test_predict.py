@@ -9,8 +9,10 @@ from PIL import Image
 
 from fcn_lightning.data.images import read_image
 from fcn_lightning.data.shapes import LABELS, draw_scene
-from fcn_lightning.training.checkpoint import CARD, load, read
+from fcn_lightning.training.checkpoint import CARD
+from fcn_lightning.zoo.load import load
 from tests.conftest import Run
+from tests.zoo.published import CONFIG_NAME, ROW, content, names_of_classes, working_state
 
 
 @pytest.fixture
@@ -42,7 +44,7 @@ def test_index_colour_and_overlay_at_the_original_size(run: Run, trained: Path, 
     image = read_image(photos / "a.jpg")
     label_map = pixels("out/labels/a.png")
     assert label_map.shape == (70, 80)
-    assert (label_map == load(trained / "checkpoints/best.ckpt")(image)).all()
+    assert (label_map == load(trained / "checkpoints/best.ckpt").predict(image)).all()
     colored = np.array(LABELS.palette, np.uint8)[label_map]
     assert (pixels("out/color/a.png") == colored).all()
     np.testing.assert_allclose(pixels("out/overlay/a.png"), (image.astype(float) + colored) / 2, atol=1)
@@ -58,7 +60,7 @@ def test_file_and_glob(run: Run, trained: Path, photos: Path) -> None:
 def test_ms_flip_and_bf16(run: Run, trained: Path, photos: Path) -> None:
     predict(run, trained, photos / "a.jpg", "tta=ms_flip", "inference.precision=bf16")
     predictor = load(trained / "checkpoints/best.ckpt").using(tta="ms_flip", precision="bf16", device="cpu")
-    assert (pixels("out/labels/a.png") == predictor(read_image(photos / "a.jpg"))).all()
+    assert (pixels("out/labels/a.png") == predictor.predict(read_image(photos / "a.jpg"))).all()
 
 
 # What the two servers expect where the network says class c: Cityscapes ids, and ADE20K's numbers from 1.
@@ -70,12 +72,12 @@ ADE20K_VALUES = tuple(range(1, 10))
 def test_submission_maps_back_through_the_label_table(
     run: Run, trained: Path, photos: Path, tmp_path: Path, values: tuple[int, ...]
 ) -> None:
-    content = read(trained / "checkpoints/best.ckpt")
-    content[CARD]["labels"]["values"] = list(values)
-    torch.save(content, tmp_path / "server.ckpt")
+    checkpoint = torch.load(trained / "checkpoints/best.ckpt", weights_only=True)
+    checkpoint[CARD]["labels"]["values"] = list(values)
+    torch.save(checkpoint, tmp_path / "server.ckpt")
     result = run("predict", f"checkpoint={tmp_path}/server.ckpt", f"source={photos}/a.jpg", "output=up", "format=submission")
     assert result.status == 0, result.err
-    classes = load(trained / "checkpoints/best.ckpt")(read_image(photos / "a.jpg"))
+    classes = load(trained / "checkpoints/best.ckpt").predict(read_image(photos / "a.jpg"))
     written = pixels("up/a.png")
     assert written.dtype == np.uint8
     assert (written == np.array(values)[classes]).all()
@@ -88,6 +90,43 @@ def test_a_broken_image_is_named_and_the_others_are_done(run: Run, trained: Path
     assert "1 of 4 images could not be read, the others are in out" in result.err
     assert "bad.png is truncated" in result.err
     assert len(list(Path("out/labels").rglob("*.png"))) == 3
+
+
+@pytest.fixture
+def strip(tmp_path: Path) -> Path:
+    """An image that stays small where a row enlarges it to 2048 pixels."""
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (6, 400, 3)).astype(np.uint8)).save(tmp_path / "strip.png")
+    return tmp_path / "strip.png"
+
+
+@pytest.mark.parametrize("name", [ROW, CONFIG_NAME])
+def test_published_weights_of_a_named_row(run: Run, strip: Path, tmp_path: Path, name: str) -> None:
+    torch.save(content(working_state()), tmp_path / "w.pth")
+    result = run("predict", f"weights={tmp_path}/w.pth", f"row={name}", f"source={strip}", "output=out")
+    assert result.status == 0, result.err
+    predictor = load(ROW, weights=tmp_path / "w.pth")
+    label_map = pixels("out/labels/strip.png")
+    assert len(np.unique(label_map)) > 2
+    assert (label_map == predictor.predict(strip)).all()
+    assert list(predictor.card.labels.classes) == names_of_classes()
+    assert (pixels("out/color/strip.png") == np.array(predictor.card.labels.palette, np.uint8)[label_map]).all()
+
+
+def test_published_weights_of_an_unknown_row_are_refused(run: Run, strip: Path, tmp_path: Path) -> None:
+    torch.save(content(working_state()), tmp_path / "w.pth")
+    for row, words in (
+        (
+            (),
+            "w.pth was not written by fcn_lightning, and is not named like a published file, so its row is not known; ",
+        ),
+        ((f"row={ROW[:-1]}",), f"{ROW[:-1]} is no row of the zoo (did you mean {ROW}?)"),
+        (("row=fcn_r18b-d8_512x1024_80k_cityscapes",), "w.pth does not fit the row fcn_r18b-d8_512x1024_80k_cityscapes: "),
+    ):
+        result = run("predict", f"weights={tmp_path}/w.pth", *row, f"source={strip}", "output=out")
+        assert result.status == 1
+        assert words in result.err
+        assert result.err.count("\n") == 1
+        assert not Path("out").exists()
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from fcn_lightning.models.resnet import DilatedResNet
 @pytest.fixture
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
+    monkeypatch.delenv("FCN_MIRRORS", raising=False)
     folder = tmp_path / "checkpoints"
     folder.mkdir()
     return folder
@@ -52,6 +53,16 @@ def test_weights_and_statistics_are_loaded(cache: Path, monkeypatch: pytest.Monk
         assert torch.equal(model.backbone.state_dict()[key], value)
 
 
+def test_weights_come_from_a_mirror(cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = DilatedResNet(18, deep_stem=True, output_stride=8)
+    path = put_weights(cache, monkeypatch, source.state_dict())
+    path.rename(tmp_path / path.name)
+    monkeypatch.setenv("FCN_MIRRORS", str(tmp_path))
+    model = fcn(5, depth=18, deep_stem=True, pretrained=True)
+    assert torch.equal(model.backbone.state_dict()["stem.0.weight"], source.state_dict()["stem.0.weight"])
+    assert path.is_file()
+
+
 def test_a_file_with_another_hash_is_refused(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = put_weights(cache, monkeypatch, {})
     path.write_bytes(path.read_bytes() + b"x")
@@ -69,6 +80,7 @@ def test_no_network_names_file_place_and_switch(cache: Path, monkeypatch: pytest
     monkeypatch.setitem(pretrained.IMAGENET_URLS, (18, False), "file:///nowhere/resnet18-f37072fd.pth")
     with pytest.raises(InputError) as error:
         fcn(5, depth=18, deep_stem=False, pretrained=True)
-    for part in ("resnet18-f37072fd.pth", str(cache / "resnet18-f37072fd.pth"), "model.pretrained=false"):
+    for part in ("resnet18-f37072fd.pth", str(cache / "resnet18-f37072fd.pth"), "FCN_MIRRORS", "model.pretrained=false"):
         assert part in str(error.value)
+    assert "\n" not in str(error.value)
     assert not list(cache.iterdir()), "nothing half-downloaded stays"

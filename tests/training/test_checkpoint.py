@@ -12,12 +12,18 @@ import torch
 import fcn_lightning
 from fcn_lightning import InputError
 from fcn_lightning.data.shapes import LABELS, draw_scene
-from fcn_lightning.training.checkpoint import CARD, load, read
+from fcn_lightning.training.checkpoint import CARD
+from fcn_lightning.zoo.load import load
 
 
 @pytest.fixture
 def best(trained: Path) -> Path:
     return trained / "checkpoints/best.ckpt"
+
+
+def read(path: Path) -> dict[str, Any]:
+    content: dict[str, Any] = torch.load(path, weights_only=True)
+    return content
 
 
 def rewrite(best: Path, target: Path, change: Any) -> Path:
@@ -35,14 +41,16 @@ def test_carries_what_prediction_needs(best: Path) -> None:
     assert card["labels"]["classes"] == list(LABELS.classes)
     assert card["labels"]["palette"][0] == list(LABELS.palette[0])
     assert card["mean"] == [123.675, 116.28, 103.53]
-    assert card["inference"] == {"mode": "whole", "crop_size": None, "stride": None, "tta": "none", "precision": "fp32"}
+    assert card["inference"] == {
+        "mode": "whole", "crop_size": None, "stride": None, "tta": "none", "precision": "fp32", "pad_windows": False
+    }  # fmt: skip
 
 
 def test_loads_with_weights_only_and_predicts(best: Path) -> None:
     assert isinstance(torch.load(best, weights_only=True), dict)
     predictor = fcn_lightning.load(best)
     image, _ = draw_scene(np.random.default_rng(0), 80)
-    label_map = predictor(image)
+    label_map = predictor.predict(image)
     assert label_map.shape == (80, 80)
     assert label_map.dtype == np.uint8
     assert label_map.max() < 9

@@ -57,12 +57,9 @@ def check_hash(path: Path) -> str:
             "give checkpoint=<run folder>/checkpoints/best.ckpt, or weights=<file or id of a published row>"
         )
     digest = _digest(path)
-    expected = name_hash(path.name)
-    if expected and not digest.startswith(expected):
-        raise InputError(
-            f"{path} is not the published file that its name says: its SHA-256 starts with "
-            f"{digest[: len(expected)]}, not {expected}; delete it and fetch it again"
-        )
+    wrong = _mismatch(digest, path.name)
+    if wrong:
+        raise InputError(f"{path} is not the published file that its name says: {wrong}; delete it and fetch it again")
     return digest
 
 
@@ -75,6 +72,13 @@ def name_hash(name: str) -> str | None:
 def _digest(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _mismatch(digest: str, name: str) -> str | None:
+    expected = name_hash(name)
+    if expected is None or digest.startswith(expected):
+        return None
+    return f"its SHA-256 starts with {digest[: len(expected)]}, not {expected}"
 
 
 def _is_date(digits: str) -> bool:
@@ -112,11 +116,11 @@ def _download(url: str, path: Path, size: int | None) -> None:
     part = path.with_name(f"{path.name}.part")
     have = part.stat().st_size if part.exists() else 0
     _receive(url, part, have, size)
-    wrong = _wrong_hash(part, path.name)
+    wrong = _mismatch(_digest(part), path.name)
     if wrong and have:  # what was there may have come from another address; this one's own content is not known yet
         part.unlink()
         _receive(url, part, 0, size)
-        wrong = _wrong_hash(part, path.name)
+        wrong = _mismatch(_digest(part), path.name)
     if wrong:
         part.unlink()  # to continue it would never mend it
         raise InputError(wrong)
@@ -143,10 +147,3 @@ def _receive(url: str, part: Path, have: int, size: int | None) -> None:
         raise
     if whole is not None and part.stat().st_size < whole:
         raise OSError(f"it broke off at {part.stat().st_size} of {whole} bytes; the next try continues there")
-
-
-def _wrong_hash(part: Path, name: str) -> str | None:
-    expected, digest = name_hash(name), _digest(part)
-    if expected and not digest.startswith(expected):
-        return f"its SHA-256 starts with {digest[: len(expected)]}, not {expected}"
-    return None

@@ -5,7 +5,7 @@ from pathlib import Path
 from fcn_lightning import InputError
 from fcn_lightning.evaluation.predictor import Card, Predictor
 from fcn_lightning.training.device import exact_fp32
-from fcn_lightning.zoo.recipes import card, is_row, row
+from fcn_lightning.zoo.recipes import card, is_row, row, row_id
 from fcn_lightning.zoo.weights import Weights, load_exactly, open_weights
 
 
@@ -26,18 +26,18 @@ def load(source: str | Path, *, weights: str | Path | None = None, device: str =
         InputError: there is no such thing, it is broken, or the weights do not fit the row.
     """
     exact_fp32()
-    if is_row(str(source)) and not Path(source).exists():
-        return _load_row(str(source), open_weights(source if weights is None else weights), device)
-    if weights is not None:
-        raise InputError(f"{source} is no row of the zoo, so weights={weights} has no use; give one of the two")
     path = Path(source)
+    if weights is not None:
+        if path.exists() and not is_row(str(source)):
+            raise InputError(f"{source} is no row of the zoo, so weights={weights} has no use; give one of the two")
+        return _load_row(row_id(str(source)), open_weights(weights), device)
     found = open_weights(path / "checkpoints" / "best.ckpt" if path.is_dir() else path)
     if found.card is not None:
         return _load_own(found, device)
     if found.row is None:
         raise InputError(
             f"{path} was not written by fcn_lightning, and is not named like a published file, so its row is not known; "
-            "name the row too: recipe=<row id>, or load('<row id>', weights=...)"
+            "name the row too: row=<row id>, for evaluate recipe=<row id>, in Python load('<row id>', weights=...)"
         )
     return _load_row(found.row, found, device)
 
@@ -62,13 +62,13 @@ def _load_own(weights: Weights, device: str) -> Predictor:
     return Predictor(model, described, device=device)
 
 
-def load_requested(checkpoint: str | None, weights: str | None, recipe: str | None) -> Predictor:
+def load_requested(checkpoint: str | None, weights: str | None, name: str | None) -> Predictor:
     """Open what a command line names.
 
     Args:
         checkpoint: of a run: its folder or a file.
         weights: published ones: a row's id, or a file.
-        recipe: the row of the weights; alone, its published weights are meant.
+        name: of the weights' row: its id, or its name in 1.x; alone, its published weights are meant.
 
     Raises:
         InputError: nothing is named, or two things are; and whatever `load` raises.
@@ -77,8 +77,8 @@ def load_requested(checkpoint: str | None, weights: str | None, recipe: str | No
         raise InputError(f"checkpoint={checkpoint} and weights={weights} are both networks; give one of the two")
     if checkpoint:
         return load(checkpoint)
-    if recipe:
-        return load(recipe, weights=weights)
+    if name:
+        return load(name, weights=weights or name)
     if not weights:
         raise InputError("checkpoint is not set; add checkpoint=<value>, or weights=<file or id of a published row>")
     return load(weights)

@@ -5,7 +5,8 @@ distributed wrapper, files with and without the auxiliary head, and the classes 
 """
 
 import logging
-import os
+import re
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,20 +16,19 @@ import torch
 from torch import Tensor, nn
 
 from fcn_lightning import InputError
-from fcn_lightning.data.dataset import Labels
 from fcn_lightning.models.weight_files import cached, check_hash, name_hash
-from fcn_lightning.training.checkpoint import CARD, PREFIX, read
-from fcn_lightning.zoo.recipes import Row, is_row, row, row_of_file
+from fcn_lightning.training.checkpoint import CARD, PREFIX
+from fcn_lightning.zoo.recipes import Row, is_row, row, row_id, row_of_file
 
 log = logging.getLogger(__name__)
 
 CLASSIFIERS = ("decode_head.conv_seg", "auxiliary_head.conv_seg")
 WRAPPER = "module."
-# Classes in the message hub of 1.x files, beside tensors and built-in types. Their content is of no use here.
+# What 1.x files name in their message hub, beside tensors and built-in types. Their content is of no use here.
 FOREIGN = (
     "mmengine.logging.history_buffer.HistoryBuffer",
     "mmengine.config.config.ConfigDict",
-    "addict.addict.Dict",
+    "builtins.getattr",  # how the buffer's methods are written
     "numpy.core.multiarray._reconstruct",
     "numpy._core.multiarray._reconstruct",
     "numpy.core.multiarray.scalar",
@@ -39,7 +39,7 @@ FOREIGN = (
 
 
 class Inert:
-    """Stands in for a foreign class: takes any arguments and any state, and keeps none."""
+    """Stands in for a foreign class or function: takes any arguments and any state, and keeps none."""
 
     def __new__(cls, *arguments: object) -> "Inert":
         """Ignore the arguments."""
@@ -92,11 +92,12 @@ def open_weights(source: str | Path) -> Weights:
     Raises:
         InputError: the file cannot be had, is not what its name says, is broken, or holds something else than weights.
     """
-    if is_row(str(source)) and not Path(source).exists():
+    path = Path(source)
+    if is_row(str(source)) and not path.is_file():
         published = row(str(source))
         path = cached(published.checkpoint, size=published.bytes)
-    else:
-        path = Path(source)
+    elif not path.exists() and str(source) == path.stem:  # a bare word: a row that is misspelt, more likely than a file
+        _refuse_name(str(source))
     digest = check_hash(path)
     named = row_of_file(path.name)
     verified = named is not None and digest.startswith(row(named).sha256_prefix)
@@ -104,18 +105,46 @@ def open_weights(source: str | Path) -> Weights:
     return Weights(path, digest, named, verified, _state(content, path), content.get(CARD))
 
 
+def _refuse_name(name: str) -> None:
+    try:
+        row_id(name)  # knows the row that may be meant
+    except InputError as error:
+        raise InputError(f"there is no file {name}, and {error}") from error
+
+
 def _read_inert(path: Path) -> dict[str, Any]:
-    with torch.serialization.safe_globals([(Inert, name) for name in FOREIGN]):
-        return read(path)
+    """Read a file of torch: tensors, numbers, strings, lists and dicts; foreign classes are left empty, nothing is executed."""
+    try:
+        with torch.serialization.safe_globals([(Inert, name) for name in FOREIGN]), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch's remarks about files that it then refuses
+            content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch documents no list of what it raises on bytes that are not its own
+        raise InputError(f"checkpoint {path} is corrupt or not a checkpoint ({_reason(error)}); use another file") from error
+    if not isinstance(content, dict):
+        raise InputError(f"checkpoint {path} holds a {type(content).__name__}, not a checkpoint; use another file")
+    return content
+
+
+def _reason(error: Exception) -> str:
+    """Say why torch could not read a file; its own words fill a page, and recommend to trust the file."""
+    called = re.search(r"GLOBAL (\w[\w.]*)", str(error))
+    if called:
+        return f"reading it would run {called[1]}, which weights have no need of"
+    return "a TorchScript archive" if "TorchScript" in str(error) else "cut off, or written by something else than torch.save"
 
 
 def _state(content: Mapping[str, Any], path: Path) -> dict[str, Tensor]:
     """Return the tensors under the network's own names."""
     state = content.get("state_dict", content)
-    if not isinstance(state, Mapping) or not state or not all(isinstance(value, Tensor) for value in state.values()):
+    if not isinstance(state, Mapping) or not state or not all(map(_is_plain, state.values())):
         raise InputError(f"{path} holds no weights (a `state_dict` of tensors); give a published file or a checkpoint of a run")
     prefix = PREFIX if CARD in content else WRAPPER
     return {str(key).removeprefix(prefix): value for key, value in state.items()}
+
+
+def _is_plain(value: object) -> bool:
+    """Tell whether something is a tensor with a number for each element in memory."""
+    return isinstance(value, Tensor) and value.device.type == "cpu" and value.layout == torch.strided
 
 
 def load_exactly(model: nn.Module, weights: Weights, published: Row) -> None:
@@ -132,13 +161,13 @@ def load_exactly(model: nn.Module, weights: Weights, published: Row) -> None:
     own, state = model.state_dict(), dict(weights.state)
     if published.auxiliary_classes:  # a classifier of training alone, whose labels were not the data set's
         for key in [key for key in state if key.startswith(CLASSIFIERS[1])]:
-            if len(state[key]) == published.auxiliary_classes:
+            if state[key].shape[:1] == (published.auxiliary_classes,):
                 del state[key]
     problem = _misfit(own, state, optional="auxiliary_head.")
     if problem:
         raise InputError(f"{weights.path} does not fit the row {published.id}: {problem}; give the weights of that row")
     model.load_state_dict(state, strict=False)
-    log.info("weights     %s, %s", weights.path.name, weights.note)
+    log.log(logging.INFO if weights.verified else logging.WARNING, "weights     %s, %s", weights.path.name, weights.note)
 
 
 def start_from(model: nn.Module, weights: Weights) -> str:
@@ -154,13 +183,12 @@ def start_from(model: nn.Module, weights: Weights) -> str:
     Raises:
         InputError: the weights belong to another backbone or head.
     """
-    own, state = model.state_dict(), dict(weights.state)
-    main, auxiliary = (f"{name}.weight" for name in CLASSIFIERS)
-    dropped = main in state and len(state[main]) != len(own[main])
-    # A classifier of another width than the main one is that of the two rows with a 19-way auxiliary head.
-    dropped_auxiliary = dropped or (auxiliary in state and len(state[auxiliary]) != len(own[auxiliary]))
-    names = [name for name, drop in zip(CLASSIFIERS, (dropped, dropped_auxiliary), strict=True) if drop]
-    state = {key: value for key, value in state.items() if not key.startswith(tuple(names))} if names else state
+    own, state = model.state_dict(), weights.state
+    main, auxiliary = CLASSIFIERS
+    counts = _other_classes(own, state, main)
+    # An auxiliary classifier of another width than the main one is that of the two rows with a 19-way auxiliary head.
+    names = CLASSIFIERS if counts else (auxiliary,) if _other_classes(own, state, auxiliary) else ()
+    state = {key: value for key, value in state.items() if not key.startswith(names)}
     problem = _misfit(own, state, optional=("auxiliary_head.", *names))
     if problem:
         raise InputError(
@@ -168,8 +196,8 @@ def start_from(model: nn.Module, weights: Weights) -> str:
         )
     model.load_state_dict(state, strict=False)
     text = f"{len(state)} of {len(own)} tensors kept, {weights.note}"
-    if dropped:
-        text += f"; both classifiers start anew ({len(weights.state[main])} classes -> {len(own[main])})"
+    if counts:
+        text += f"; both classifiers start anew ({counts[0]} classes -> {counts[1]})"
     elif names:
         text += "; the auxiliary classifier starts anew"
     return text
@@ -177,9 +205,9 @@ def start_from(model: nn.Module, weights: Weights) -> str:
 
 def _misfit(own: Mapping[str, Tensor], state: Mapping[str, Tensor], *, optional: str | tuple[str, ...]) -> str | None:
     """Say why tensors do not fill a network, or None; old files lack the step counters, which nothing reads."""
-    main = f"{CLASSIFIERS[0]}.weight"
-    if main in state and main in own and len(state[main]) != len(own[main]):
-        return f"it has {len(state[main])} classes, expected {len(own[main])}"
+    counts = _other_classes(own, state, CLASSIFIERS[0])
+    if counts:
+        return f"it has {counts[0]} classes, expected {counts[1]}"
     missing = [key for key in own if key not in state and not key.startswith(optional) and not key.endswith("num_batches_tracked")]
     unknown = [key for key in state if key not in own]
     if missing or unknown:
@@ -193,29 +221,8 @@ def _misfit(own: Mapping[str, Tensor], state: Mapping[str, Tensor], *, optional:
     return None
 
 
-def write_mmseg(path: Path, model: nn.Module, labels: Labels) -> str:
-    """Write a network as mmsegmentation stores one, so that it loads there strictly.
-
-    Args:
-        path: of the file, which appears only when it is complete.
-        model: to write.
-        labels: its classes and palette, for the file's metadata.
-
-    Returns:
-        The file's SHA-256, in hexadecimal digits.
-
-    Raises:
-        InputError: the folder cannot be written to.
-    """
-    classes, palette = labels.classes, [list(color) for color in labels.palette]
-    # Names and colours twice: releases before 1.0 read the first pair, 1.x the second.
-    meta = {"CLASSES": classes, "PALETTE": palette, "dataset_meta": {"classes": classes, "palette": palette}}
-    state = {key: value.cpu().contiguous() for key, value in model.state_dict().items()}
-    part = path.with_name(f".{path.name}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        torch.save({"meta": meta, "state_dict": state}, part)
-        os.replace(part, path)
-    except (OSError, RuntimeError) as error:  # torch's writer reports a full disk as the latter
-        raise InputError(f"{path} could not be written ({error}); give output=<file> in a folder with room") from error
-    return check_hash(path)
+def _other_classes(own: Mapping[str, Tensor], state: Mapping[str, Tensor], name: str) -> tuple[int, int] | None:
+    """Return given and expected outputs of a classifier that differs in them alone, or None."""
+    expected = own[f"{name}.weight"].shape
+    given = state.get(f"{name}.weight", own[f"{name}.weight"]).shape
+    return (given[0], expected[0]) if given != expected and given[1:] == expected[1:] else None
