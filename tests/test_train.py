@@ -170,7 +170,7 @@ def test_starts_from_given_weights(run: Run, trained: Path) -> None:
         "hydra.run.dir=r",
     )
     assert result.status == 0, result.err
-    assert "weights     last.ckpt: 148 of 148 tensors kept, unverified" in result.out
+    assert "weights     last.ckpt: 148 of 148 tensors kept, a checkpoint of this package" in result.out
     before, after = (torch.load(path, weights_only=True)["state_dict"] for path in (checkpoint, Path("r/checkpoints/last.ckpt")))
     for key, value in before.items():
         if not any(part in key for part in ("running_", "num_batches")):

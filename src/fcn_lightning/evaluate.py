@@ -41,7 +41,7 @@ def main(config: DictConfig) -> None:
     from fcn_lightning.zoo.load import load_requested
 
     quiet_lightning()
-    predictor = load_requested(config.checkpoint, config.weights, config.row.id if config.row else None)
+    predictor = load_requested(config.checkpoint, config.weights, config.row.id if config.row and not config.checkpoint else None)
     datamodule = build(config.dataset)
     card = card_to_test(config, overrides, predictor.card, datamodule)
     datamodule.plan(max_steps=config.schedule.max_steps, ms_flip=card.inference.ms_flip)

@@ -152,5 +152,5 @@ def test_a_start_from_another_network_is_refused(state: State) -> None:
 def test_a_start_from_a_checkpoint_of_a_run(trained: Path) -> None:
     weights = open_weights(trained / "checkpoints/best.ckpt")
     model = fcn(9, depth=18, deep_stem=False)
-    assert start_from(model, weights) == "148 of 148 tensors kept, unverified: the file's name carries no hash"
+    assert start_from(model, weights) == "148 of 148 tensors kept, a checkpoint of this package"
     assert_equal(model.state_dict(), weights.state)

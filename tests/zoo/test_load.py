@@ -151,15 +151,17 @@ def test_a_path_and_an_array_give_the_same(weights: Path, tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("image", "words"),
     [
-        (np.zeros((8, 8, 3), np.float32), r"shape \(8, 8, 3\) and type float32"),
-        (np.zeros((8, 8, 4), np.uint8), r"shape \(8, 8, 4\) and type uint8"),
-        (np.zeros((8, 8), np.uint8), r"shape \(8, 8\) and type uint8"),
-        (np.zeros((1, 8, 8, 3), np.uint8), r"shape \(1, 8, 8, 3\) and type uint8"),
+        (np.zeros((8, 8, 3), np.float32), r"float32 array of shape \(8, 8, 3\)"),
+        (np.zeros((8, 8, 4), np.uint8), r"uint8 array of shape \(8, 8, 4\)"),
+        (np.zeros((8, 8), np.uint8), r"uint8 array of shape \(8, 8\)"),
+        (np.zeros((1, 8, 8, 3), np.uint8), r"uint8 array of shape \(1, 8, 8, 3\)"),
+        (np.zeros((0, 8, 3), np.uint8), r"uint8 array of shape \(0, 8, 3\)"),
+        ([[[0, 0, 0]]], "list"),
     ],
-    ids=["float", "alpha", "grey", "batch"],
+    ids=["float", "alpha", "grey", "batch", "empty", "list"],
 )
 def test_an_array_that_is_no_image_is_refused(trained: Path, image: np.ndarray, words: str) -> None:
-    with pytest.raises(InputError, match=rf"an image of {words} cannot be labelled; give \(height, width, 3\) RGB uint8"):
+    with pytest.raises(InputError, match=rf"a {words} cannot be labelled; give a file, or an array \(height, width, 3\) of RGB uint8"):
         load(trained).predict(image)
 
 
@@ -220,8 +222,8 @@ def test_a_row_that_cannot_be_had_names_the_place(cache: Path) -> None:
 def test_a_checkpoint_is_requested(trained: Path) -> None:
     for checkpoint in (trained, trained / "checkpoints/best.ckpt"):
         assert holds(load_requested(str(checkpoint), None, None), trained / "checkpoints/best.ckpt")
-    # evaluate takes the data set from the recipe, and the network from the checkpoint
-    assert holds(load_requested(str(trained), None, ROW), trained / "checkpoints/best.ckpt")
+    with pytest.raises(InputError, match=f"knows its own network; leave row={ROW} out"):
+        load_requested(str(trained), None, ROW)
 
 
 def test_weights_are_requested(published: tuple[str, Path], weights: Path, cache: Path) -> None:

@@ -14,7 +14,7 @@ from fcn_lightning.data.images import UInt8, read_image
 from fcn_lightning.data.steps import MEAN, STD
 from fcn_lightning.data.transforms import MS_RATIOS, ImagePreparation
 from fcn_lightning.evaluation.inference import Inference, predict_scores
-from fcn_lightning.models.fcn import FCN, fcn, in_layout
+from fcn_lightning.models.fcn import FCN, fcn
 
 
 @dataclass(frozen=True)
@@ -78,10 +78,9 @@ class Predictor:
     """
 
     def __init__(self, model: FCN, card: Card, *, device: str = "cpu") -> None:
-        """Move the model there, and set it to evaluation in the reference's memory layout."""
+        """Move the model there and set it to evaluation."""
         self.device = torch.device(device)
         self.model = model.eval().to(self.device)
-        in_layout(self.model, torch.contiguous_format)
         self.card = card
         self._prepare = ImagePreparation(card.base_scale, MS_RATIOS if card.inference.ms_flip else (1.0,))
 
@@ -120,10 +119,9 @@ class Predictor:
         """
         if isinstance(image, str | Path):
             image = read_image(Path(image))
-        if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
-            raise InputError(
-                f"an image of shape {image.shape} and type {image.dtype} cannot be labelled; give (height, width, 3) RGB uint8"
-            )
+        if not isinstance(image, np.ndarray) or image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or not image.size:
+            given = f"{image.dtype} array of shape {image.shape}" if isinstance(image, np.ndarray) else type(image).__name__
+            raise InputError(f"a {given} cannot be labelled; give a file, or an array (height, width, 3) of RGB uint8")
         images = [tensor[None].to(self.device) for tensor in self._prepare(image)]
         return predict_scores(self.model, images, (image.shape[0], image.shape[1]), self.card.inference)
 

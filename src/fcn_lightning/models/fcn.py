@@ -152,12 +152,3 @@ def fcn(
     if pretrained:
         load_imagenet(backbone, depth=depth, deep_stem=deep_stem)
     return FCN(backbone, num_classes, head_dilation=head_dilation, dropout=dropout, align_corners=align_corners)
-
-
-def in_layout(model: nn.Module, layout: torch.memory_format) -> None:
-    """Lay a network's weights out in memory, in place.
-
-    The layout decides which convolution runs. Training is faster channels-last; evaluation is done in the contiguous
-    layout, where the CPU gives the reference's logits to the last bit.
-    """
-    model.to(memory_format=layout)

@@ -2,7 +2,6 @@
 
 import hashlib
 import http.client
-import logging
 import os
 import re
 import urllib.error
@@ -11,10 +10,9 @@ from datetime import datetime
 from pathlib import Path, PurePosixPath
 
 import torch
+from tqdm import tqdm
 
 from fcn_lightning import InputError
-
-log = logging.getLogger(__name__)
 
 MIRRORS = "FCN_MIRRORS"  # environment variable: addresses of folders that hold copies, separated by spaces
 CHUNK = 1 << 20
@@ -129,7 +127,6 @@ def _download(url: str, path: Path, size: int | None) -> None:
 
 def _receive(url: str, part: Path, have: int, size: int | None) -> None:
     """Append to what is there, or write anew; raise OSError where less than the whole arrives."""
-    log.info("fetching %s", url if not have else f"{url}, from byte {have}")
     request = urllib.request.Request(url, headers={"Range": f"bytes={have}-"} if have else {})
     try:
         with urllib.request.urlopen(request, timeout=TIMEOUT) as response:
@@ -138,12 +135,17 @@ def _receive(url: str, part: Path, have: int, size: int | None) -> None:
                 have = 0
             announced = response.headers.get("Content-Length")
             whole = size or (have + int(announced) if announced else None)
-            with part.open("ab" if have else "wb") as file:
+            with part.open("ab" if have else "wb") as file, _bar(url, have, whole) as bar:
                 while chunk := response.read(CHUNK):
-                    file.write(chunk)
+                    bar.update(file.write(chunk))
     except urllib.error.HTTPError as error:
         if have and error.code == 416:  # nothing is left to fetch: the part is the whole file
             return
         raise
     if whole is not None and part.stat().st_size < whole:
         raise OSError(f"it broke off at {part.stat().st_size} of {whole} bytes; the next try continues there")
+
+
+def _bar(url: str, have: int, whole: int | None) -> tqdm:
+    """Show on a terminal how much has arrived."""
+    return tqdm(total=whole, initial=have, unit="B", unit_scale=True, desc=PurePosixPath(url).name, disable=None, leave=False)

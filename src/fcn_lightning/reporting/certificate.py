@@ -69,7 +69,9 @@ class Certificate:
     def objections(self) -> list[str]:
         """Why this is no reproduction, in words; empty where it is one."""
         found = []
-        if not (self.weights.verified and self.weights.row == self.row.id):
+        if self.weights.verified and self.weights.row != self.row.id:
+            found.append(f"the weights are the published file of another row, {self.weights.row}")
+        elif not self.weights.verified:
             found.append(f"the weights are not the published file of this row ({self.weights.note})")
         if self.images != self.expected_images:
             found.append(f"{self.images} images were evaluated, the published split has {self.expected_images}")

@@ -67,8 +67,8 @@ def amp_plugin(precision: str, loss_scale: float | None, device_type: str) -> Mi
 def bf16_speedup() -> float:
     """Return how many times faster a typical training convolution runs in bf16, by a probe of a quarter second."""
     with torch.random.fork_rng(devices=[]):  # training draws the same numbers with and without the probe
-        image = torch.randn(4, 128, 32, 32).contiguous(memory_format=torch.channels_last)
-        conv = nn.Conv2d(128, 128, 3, padding=1, bias=False).to(memory_format=torch.channels_last)
+        image = torch.randn(4, 128, 32, 32)
+        conv = nn.Conv2d(128, 128, 3, padding=1, bias=False)
 
     def step(*, bf16: bool) -> Callable[[], None]:
         def run() -> None:

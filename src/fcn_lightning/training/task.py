@@ -13,7 +13,7 @@ from fcn_lightning.evaluation.dialects import Dialect, dialects
 from fcn_lightning.evaluation.inference import log_scores, predict_scores
 from fcn_lightning.evaluation.predictor import Card
 from fcn_lightning.evaluation.scores import Scores, scores
-from fcn_lightning.models.fcn import FCN, in_layout
+from fcn_lightning.models.fcn import FCN
 from fcn_lightning.training.checkpoint import CARD
 from fcn_lightning.training.losses import PixelCrossEntropy
 from fcn_lightning.training.schedules import PolySchedule, poly_lr
@@ -36,7 +36,6 @@ class SegmentationTask(pl.LightningModule):
         """Connect the parts."""
         super().__init__()
         self.model = model
-        in_layout(model, torch.channels_last)
         self.card = card
         self.schedule = schedule
         self.optimizer = optimizer
@@ -58,8 +57,7 @@ class SegmentationTask(pl.LightningModule):
         Returns:
             loss, loss_decode, loss_aux (weighted, so the two sum up), acc_seg and acc_seg_aux in [0, 1].
         """
-        image = batch["image"].contiguous(memory_format=torch.channels_last)
-        logits, aux_logits = self.model.forward_with_aux(image)
+        logits, aux_logits = self.model.forward_with_aux(batch["image"])
         loss_decode, acc_seg = self.loss(logits, batch["mask"])
         loss_aux, acc_seg_aux = self.loss(aux_logits, batch["mask"])
         loss_aux = self.aux_weight * loss_aux
@@ -70,14 +68,6 @@ class SegmentationTask(pl.LightningModule):
             "acc_seg": acc_seg,
             "acc_seg_aux": acc_seg_aux,
         }
-
-    def on_validation_start(self) -> None:
-        """Evaluate as `Predictor` does."""
-        in_layout(self.model, torch.contiguous_format)
-
-    def on_validation_end(self) -> None:
-        """Go back to training."""
-        in_layout(self.model, torch.channels_last)
 
     def validation_step(self, batch: dict[str, Any], batch_index: int) -> Tensor:
         """Label one image and count it.

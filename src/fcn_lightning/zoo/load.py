@@ -75,6 +75,8 @@ def load_requested(checkpoint: str | None, weights: str | None, name: str | None
     """
     if checkpoint and weights:
         raise InputError(f"checkpoint={checkpoint} and weights={weights} are both networks; give one of the two")
+    if checkpoint and name:
+        raise InputError(f"checkpoint={checkpoint} knows its own network; leave row={name} out")
     if checkpoint:
         return load(checkpoint)
     if name:

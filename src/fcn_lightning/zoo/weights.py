@@ -75,6 +75,8 @@ class Weights:
     @property
     def note(self) -> str:
         """Say what is known about the origin."""
+        if self.card is not None:
+            return "a checkpoint of this package"
         if self.verified:
             return f"verified: SHA-256 {self.sha256[:8]} as published"
         if name_hash(self.path.name):
@@ -168,6 +170,8 @@ def load_exactly(model: nn.Module, weights: Weights, published: Row) -> None:
         raise InputError(f"{weights.path} does not fit the row {published.id}: {problem}; give the weights of that row")
     model.load_state_dict(state, strict=False)
     log.log(logging.INFO if weights.verified else logging.WARNING, "weights     %s, %s", weights.path.name, weights.note)
+    if f"{CLASSIFIERS[1]}.weight" not in state:
+        log.info("            without the auxiliary classifier of this row, which prediction does not use: it is random")
 
 
 def start_from(model: nn.Module, weights: Weights) -> str:
@@ -211,10 +215,8 @@ def _misfit(own: Mapping[str, Tensor], state: Mapping[str, Tensor], *, optional:
     missing = [key for key in own if key not in state and not key.startswith(optional) and not key.endswith("num_batches_tracked")]
     unknown = [key for key in state if key not in own]
     if missing or unknown:
-        parts = [
-            f"{len(keys)} tensors {what}, first {keys[0]}" for keys, what in ((missing, "missing"), (unknown, "not known")) if keys
-        ]
-        return " and ".join(parts)
+        kinds = ((missing, "missing"), (unknown, "not known"))
+        return " and ".join(f"{len(keys)} tensors {kind}, first {keys[0]}" for keys, kind in kinds if keys)
     shaped = [key for key in state if state[key].shape != own[key].shape]
     if shaped:
         return f"{shaped[0]} has the shape {tuple(state[shaped[0]].shape)}, expected {tuple(own[shaped[0]].shape)}"
