@@ -9,15 +9,14 @@ from typing import Any
 
 import pytest
 import torch
-import yaml
 
-from fcn_lightning import reproduce, zoo
-from fcn_lightning.config import CONF_DIR
+from fcn_lightning import reproduce
 from fcn_lightning.data.cityscapes import CityscapesDataModule
 from fcn_lightning.evaluation.predictor import Card
 from fcn_lightning.zoo import recipes
 from tests.conftest import Result, Run
 from tests.data.layouts import draw
+from tests.zoo import published
 
 NAME = "fcn_r18-d8_512x1024_80k_cityscapes"
 Publish = Callable[..., Path]
@@ -32,35 +31,13 @@ def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def publish(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Publish]:
-    """Publish a row anew: random weights under a name with their hash, and the figures that a test wants."""
-    conf = tmp_path / "conf"
-    (conf / "recipe").mkdir(parents=True)
-    for file in (CONF_DIR / "recipe").glob("*.yaml"):
-        (conf / "recipe" / file.name).symlink_to(file)
-
-    def forget() -> None:
-        for cached in (recipes.row, recipes.rows, recipes._ids_of_config_names):
-            cached.cache_clear()
+    """Publish a row anew, with the figures that a test wants."""
 
     def call(name: str = NAME, **figures: object) -> Path:
-        torch.manual_seed(0)
-        weights = tmp_path / "weights"
-        weights.mkdir(exist_ok=True)
-        torch.save({"meta": {}, "state_dict": zoo.build(name).state_dict()}, weights / "new")
-        digest = hashlib.sha256((weights / "new").read_bytes()).hexdigest()
-        path = (weights / "new").rename(weights / f"{name}_20201225_021327-{digest[:8]}.pth")
-        recipe = conf / "recipe" / f"{name}.yaml"
-        content = yaml.safe_load(recipe.read_text())
-        content["row"] |= {"sha256_prefix": digest[:8], "checkpoint": f"https://example.org/{path.name}"} | figures
-        recipe.unlink()
-        recipe.write_text(yaml.safe_dump(content))
-        monkeypatch.setattr(recipes, "CONF_DIR", conf)
-        forget()
-        return path
+        return published.publish(tmp_path / "published", monkeypatch, name, **figures)
 
     yield call
-    monkeypatch.undo()
-    forget()
+    published.forget_rows()
 
 
 @pytest.fixture(autouse=True)

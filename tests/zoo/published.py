@@ -99,18 +99,35 @@ def forget_rows() -> None:
         remembered.cache_clear()
 
 
+def publish(folder: Path, monkeypatch: pytest.MonkeyPatch, name: str = ROW, **figures: object) -> Path:
+    """Publish a row anew: weights of this test under their published name and hash, and what else a test wants to be published.
+
+    Args:
+        folder: for the file, and for the recipes as they are now.
+        monkeypatch: takes it back; `forget_rows` has to follow.
+        name: of the row.
+        figures: of the row, such as miou.
+
+    Returns:
+        Path of the weights.
+    """
+    if not folder.is_dir():
+        shutil.copytree(ROOT / "conf/recipe", folder / "conf/recipe")
+    recipe = folder / "conf/recipe" / f"{name}.yaml"
+    facts = yaml.safe_load(recipe.read_text())
+    torch.save(content(working_state(name)), folder / "new")
+    path = named_by_hash(folder / "new", Path(facts["row"]["checkpoint"]).stem.rsplit("-", 1)[0])
+    facts["row"] |= {"checkpoint": f"https://example.org/{path.name}", "sha256_prefix": path.stem.rsplit("-", 1)[1]} | figures
+    recipe.write_text(yaml.safe_dump(facts))
+    monkeypatch.setattr(recipes, "CONF_DIR", folder / "conf")
+    forget_rows()
+    return path
+
+
 @pytest.fixture
 def published(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str, Path]]:
     """A row's id and the path of its published weights: a file of this test, whose name and hash the recipe has been given."""
-    folder = tmp_path / "published"
-    shutil.copytree(recipes.CONF_DIR / "recipe", folder / "conf/recipe")
-    stem, digits = recipes.row(ROW).file_name.removesuffix(".pth").rsplit("-", 1)
-    torch.save(content(working_state()), folder / "new")
-    path = named_by_hash(folder / "new", stem)
-    recipe = folder / "conf/recipe" / f"{ROW}.yaml"
-    recipe.write_text(recipe.read_text().replace(digits, path.stem.rsplit("-", 1)[1]))
-    monkeypatch.setattr(recipes, "CONF_DIR", folder / "conf")
-    forget_rows()
+    path = publish(tmp_path / "published", monkeypatch)
     yield ROW, path
     forget_rows()  # once the folder is the package's own again, which is before the next look
     path.unlink(missing_ok=True)

@@ -161,7 +161,9 @@ def test_a_path_and_an_array_give_the_same(weights: Path, tmp_path: Path) -> Non
     ids=["float", "alpha", "grey", "batch", "empty", "list"],
 )
 def test_an_array_that_is_no_image_is_refused(trained: Path, image: np.ndarray, words: str) -> None:
-    with pytest.raises(InputError, match=rf"a {words} cannot be labelled; give a file, or an array \(height, width, 3\) of RGB uint8"):
+    with pytest.raises(
+        InputError, match=rf"a {words} cannot be labelled; give a file, or an array \(height, width, 3\) of RGB uint8"
+    ):
         load(trained).predict(image)
 
 
