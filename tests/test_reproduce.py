@@ -19,6 +19,7 @@ from tests.data.layouts import draw
 from tests.zoo import published
 
 NAME = "fcn_r18-d8_512x1024_80k_cityscapes"
+MEASURED: dict[str, float] = {}
 Publish = Callable[..., Path]
 
 
@@ -63,8 +64,11 @@ def attempt(run: Run, data: Path, weights: Path, *more: str, name: str = NAME) -
 
 
 def measured(run: Run, data: Path, weights: Path) -> float:
-    _, certificate = attempt(run, data, weights)
-    return round(certificate["measured"]["mIoU"], 2)
+    """Return what these weights reach: weights and data are the same in every test, so they are evaluated once."""
+    if weights.name not in MEASURED:
+        _, certificate = attempt(run, data, weights)
+        MEASURED[weights.name] = round(certificate["measured"]["mIoU"], 2)
+    return MEASURED[weights.name]
 
 
 def test_a_match_is_certified(run: Run, data: Path, publish: Publish) -> None:

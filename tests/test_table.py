@@ -30,7 +30,11 @@ def test_every_row_has_its_published_cells() -> None:
         raw = entry["raw_cells"]
         assert cells[:2] == [entry["method"], entry["backbone"]]
         assert cells[2:4] == [f"{entry['crop_h']}x{entry['crop_w']}", str(entry["iterations"])]
-        assert cells[4:8] == [raw[key] or "-" for key in ("mem", "fps", "miou", "ms_flip")]  # some of the table's are empty
+        assert cells[4:6] == [raw["mem"], raw["fps"] or "-"]  # some of the published cells are empty
+        assert [cell.strip("-") and float(cell) for cell in cells[6:8]] == [
+            raw[key].strip("-") and float(raw[key]) for key in ("miou", "ms_flip")
+        ]
+        assert all(cell == "-" or len(cell.partition(".")[2]) == 2 for cell in cells[6:8])
         assert f"[model]({entry['checkpoint_url']})" in cells[9]
         assert f"[log]({entry['log_url']})" in cells[9]
     assert sum("conf/recipe/" in line for line in lines) == len(rows()) == 43

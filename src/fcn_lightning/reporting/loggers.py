@@ -26,9 +26,11 @@ def wandb_logger(*, project: str, name: str, mode: str, folder: str) -> WandbLog
     if mode not in MODES:
         raise InputError(f"logger.mode={mode} is not known; use {', '.join(MODES)}")
     online = mode == "online" or (mode == "auto" and _has_key())
-    # A folder of that name must exist, or W&B falls back to the system's temporary one.
-    Path(folder).mkdir(parents=True, exist_ok=True)
-    return WandbLogger(project=project, name=name, save_dir=folder, offline=not online, dir=folder)
+    # A folder of that name must exist, or W&B falls back to the system's temporary one; it has to be absolute, because W&B
+    # remembers where a process had its first run.
+    place = Path(folder).absolute()
+    place.mkdir(parents=True, exist_ok=True)
+    return WandbLogger(project=project, name=name, save_dir=place, offline=not online, dir=str(place))
 
 
 def log_config(loggers: Sequence[Logger], config: dict[str, Any]) -> None:
