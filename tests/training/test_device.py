@@ -1,6 +1,7 @@
 """Precision and device are chosen by what the machine has."""
 
 import pytest
+import pytorch_lightning as pl
 import torch
 
 from fcn_lightning import InputError
@@ -65,3 +66,30 @@ def test_accelerator(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     assert device.accelerator("auto") == "cuda"
     assert device.accelerator("cpu") == "cpu"
+
+
+def test_lightning_trains_with_the_fixed_loss_scale() -> None:
+    class Line(pl.LightningModule):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = torch.nn.Linear(1, 1)
+
+        def training_step(self, batch: torch.Tensor, batch_index: int) -> torch.Tensor:
+            assert torch.is_autocast_enabled("cpu")
+            return (self.layer(batch).float() - 3 * batch).square().mean()
+
+        def configure_optimizers(self) -> torch.optim.Optimizer:
+            return torch.optim.SGD(self.parameters(), lr=0.1)
+
+    torch.manual_seed(0)
+    plugin, line = device.amp_plugin("16-mixed", 512, "cpu"), Line()
+    trainer = pl.Trainer(
+        accelerator="cpu", devices=1, plugins=[plugin], max_steps=40, logger=False, enable_checkpointing=False,
+        enable_progress_bar=False, enable_model_summary=False,
+    )  # fmt: skip
+    trainer.fit(line, torch.utils.data.DataLoader(torch.randn(40, 8, 1), batch_size=None))
+    assert trainer.precision == "16-mixed"
+    assert plugin is not None
+    assert plugin.scaler is not None
+    assert plugin.scaler.get_scale() == 512
+    assert line.layer.weight.item() == pytest.approx(3, abs=0.1)
