@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from fcn_lightning.config import CONF_DIR, build, compose
+from fcn_lightning.config import CONF_DIR, build, compose, options
 from fcn_lightning.models.fcn import fcn
 from tests.conftest import ROOT
 
@@ -101,3 +101,9 @@ def test_published_settings() -> None:
 def test_model_scalars_are_arguments_of_the_builder() -> None:
     scalars = {key: value for key, value in compose("backbone=r18b").model.items() if key != "_target_"}
     assert fcn(3, **scalars | {"pretrained": False}).num_classes == 3
+
+
+def test_help_lists_the_choices() -> None:
+    text = (CONF_DIR / "hydra/help/train.yaml").read_text()
+    for group, choices in options().items():
+        assert (f"  {group}: the id of a published row" if group == "recipe" else f"  {group}: {', '.join(choices)}\n") in text
