@@ -44,6 +44,14 @@ def test_jpeg_data_name_the_decoder(tmp_path: Path) -> None:
     assert always["decoder"].published == "OpenCV of 2020"
 
 
+def test_the_replaced_context_rows_had_another_auxiliary_classifier(tmp_path: Path) -> None:
+    root = draw("pascal_context", tmp_path)
+    name = "fcn_r101-d8_480x480_40k_pascal_context"
+    deviation = found(root, name=name)["auxiliary classifier"]
+    assert (deviation.published, deviation.here) == ("19 outputs for 60 classes, by mistake", "60 outputs")
+    assert "auxiliary classifier" not in found(root, name=f"{name}_20210421")
+
+
 @pytest.mark.parametrize(
     ("overrides", "setting", "expected"),
     [

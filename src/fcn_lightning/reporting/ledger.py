@@ -23,8 +23,8 @@ class Deviation:
     """One difference, in words.
 
     Args:
-        what: batch, BatchNorm batch, precision, augmentation, sampling, decoder, weights, data count, versions, or a
-            key of the configuration.
+        what: batch, BatchNorm batch, precision, augmentation, auxiliary classifier, sampling, decoder, weights, data count,
+            versions, or a key of the configuration.
         published: of the row.
         here: of this run.
     """
@@ -119,6 +119,9 @@ def _data_counts(datamodule: SegmentationDataModule) -> Iterator[tuple[str, str,
 
 def _always(row: Row, config: dict[str, Any], datamodule: SegmentationDataModule) -> Iterator[tuple[str, str, str]]:
     """Yield what differs in every run of this package, with an effect that is not known."""
+    if row.auxiliary_classes:
+        classes = len(datamodule.labels.classes)
+        yield "auxiliary classifier", f"{row.auxiliary_classes} outputs for {classes} classes, by mistake", f"{classes} outputs"
     seed = config["seed"]
     yield "sampling", "a shuffled pass that drops its last images, then the next", f"an endless stream of permutations, seed {seed}"
     if Path(datamodule.train_data.name(0)).suffix.lower() in LOSSY:
