@@ -94,6 +94,8 @@ COMMANDS: dict[str, tuple[str, tuple[str, ...], tuple[str, ...]]] = {
         ("inference.mode=slide", "inference.crop_size=[5]", "inference.stride=[5,5]"),
         ("inference.crop_size=[5] is not a pair",),
     ),
+    "learning rate": ("train", ("optimizer.lr=0", *SHORT), ("optimizer.lr=0 cannot be trained with; give a number above 0",)),
+    "momentum": ("train", ("optimizer.momentum=-0.9", *SHORT), ("optimizer.momentum=-0.9 cannot", "give a number from 0")),
     "batch": ("train", ("dataset.global_batch_size=0",), ("dataset.global_batch_size=0",)),
     "checkpoint not given": ("evaluate", ("dataset=shapes",), ("checkpoint is not set; add checkpoint=<value>",)),
     "dataset not given": (

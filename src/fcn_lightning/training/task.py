@@ -8,6 +8,7 @@ from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 from torchmetrics import MeanMetric
 
+from fcn_lightning import InputError
 from fcn_lightning.evaluation.confusion import ConfusionMatrix
 from fcn_lightning.evaluation.dialects import Dialect, dialects
 from fcn_lightning.evaluation.inference import log_scores, predict_scores
@@ -30,11 +31,19 @@ class SegmentationTask(pl.LightningModule):
         schedule: steps and learning rate.
         optimizer: arguments of `torch.optim.SGD`: lr, momentum, weight_decay.
         aux_weight: of the auxiliary head's loss.
+
+    Raises:
+        InputError: a number of the optimizer is out of range.
     """
 
     def __init__(self, model: FCN, card: Card, *, schedule: PolySchedule, optimizer: dict[str, float], aux_weight: float) -> None:
         """Connect the parts."""
         super().__init__()
+        for key, value in optimizer.items():
+            if value < 0 or (key == "lr" and value == 0):
+                raise InputError(
+                    f"optimizer.{key}={value} cannot be trained with; give a number {'above' if key == 'lr' else 'from'} 0"
+                )
         self.model = model
         self.card = card
         self.schedule = schedule
