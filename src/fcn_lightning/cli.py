@@ -123,6 +123,7 @@ def _misspelt(arguments: Sequence[str], verb: str) -> Iterator[str]:
                 continue
             if group == "recipe":
                 yield _no_recipe(option)
+                continue
             yield f"{group}={option} does not exist{_nearest(option, groups[group])}; {group} can be {', '.join(groups[group])}"
     chosen = [f"{key}={value}" for key, value in overrides.items() if key in groups and value in groups[key]]
     for choice in chosen:

@@ -16,7 +16,8 @@ if TYPE_CHECKING:  # torch and Lightning are imported when work starts, so that 
     from pytorch_lightning import Trainer
 
     from fcn_lightning.data.datamodule import SegmentationDataModule
-    from fcn_lightning.evaluation.predictor import Card, Predictor
+    from fcn_lightning.evaluation.predictor import Card
+    from fcn_lightning.models.fcn import FCN
     from fcn_lightning.training.task import SegmentationTask
 
 log = logging.getLogger(__name__)
@@ -35,7 +36,6 @@ def main(config: DictConfig) -> None:
     overrides = typed(HydraConfig.get().overrides.task)
     check_request(overrides)  # said before the libraries are loaded
 
-    from fcn_lightning.evaluation.predictor import Predictor
     from fcn_lightning.reporting import record
     from fcn_lightning.reporting.console import dialect_table, quiet_lightning
     from fcn_lightning.zoo.load import load_requested
@@ -48,7 +48,7 @@ def main(config: DictConfig) -> None:
     check_classes(card, datamodule, config.checkpoint)
 
     folder = run_folder()
-    task = validate(config, folder, Predictor(predictor.model, card), datamodule)
+    task = validate(config, folder, predictor.model, card, datamodule)
     if task.scores is None or task.dialects is None:
         raise RuntimeError("validation gave no scores")
     loss = task.trainer.callback_metrics["val/loss"].item()
@@ -57,13 +57,16 @@ def main(config: DictConfig) -> None:
     log.info("%s  %s", task.scores, folder)
 
 
-def validate(config: DictConfig, folder: Path, predictor: "Predictor", datamodule: "SegmentationDataModule") -> "SegmentationTask":
+def validate(
+    config: DictConfig, folder: Path, model: "FCN", card: "Card", datamodule: "SegmentationDataModule"
+) -> "SegmentationTask":
     """Claim the run folder and score a network on the validation images.
 
     Args:
         config: `conf/evaluate.yaml` as composed.
         folder: of the run.
-        predictor: the network, and in its card the test mode.
+        model: the network.
+        card: its classes and the test mode.
         datamodule: of the data set.
 
     Returns:
@@ -73,9 +76,7 @@ def validate(config: DictConfig, folder: Path, predictor: "Predictor", datamodul
     from fcn_lightning.training.task import SegmentationTask
 
     aux_weight, optimizer = config.loss.aux_weight, plain(config.optimizer)
-    task = SegmentationTask(
-        predictor.model, predictor.card, schedule=build(config.schedule), optimizer=optimizer, aux_weight=aux_weight
-    )
+    task = SegmentationTask(model, card, schedule=build(config.schedule), optimizer=optimizer, aux_weight=aux_weight)
     trainer = make_trainer(config, folder, datamodule)
     datamodule.val_data[0]  # a wrong encoding is said before the run leaves traces
     record.claim(folder, OmegaConf.to_yaml(config, resolve=True), HydraConfig.get().overrides.task)

@@ -27,11 +27,10 @@ def main(config: DictConfig) -> None:
     """
     check_request(typed(HydraConfig.get().overrides.task))
     published = row(config.row.id)
-    figure = published.miou_ms_flip if config.tta == "ms_flip" else published.miou
+    figure = published.figure(ms_flip=config.tta == "ms_flip")
     if figure is None:
         raise InputError(f"the row {published.id} was published without an mIoU for tta={config.tta}; leave tta out")
 
-    from fcn_lightning.evaluation.predictor import Predictor
     from fcn_lightning.reporting.certificate import Certificate, comparison_table
     from fcn_lightning.reporting.console import quiet_lightning
     from fcn_lightning.training.device import exact_fp32
@@ -50,7 +49,7 @@ def main(config: DictConfig) -> None:
     left_out = datamodule.use_present_val()
 
     folder = run_folder()
-    task = validate(config, folder, Predictor(model, described), datamodule)
+    task = validate(config, folder, model, described, datamodule)
     if task.scores is None:
         raise RuntimeError("validation gave no scores")
     certificate = Certificate(published, figure, weights, described, datamodule, left_out, task.scores)

@@ -33,10 +33,16 @@ def cached(url: str, *, size: int | None = None) -> Path:
     Raises:
         InputError: the file cannot be had, or is not the published one.
     """
+    path = fetched(url, size=size)
+    check_hash(path)
+    return path
+
+
+def fetched(url: str, *, size: int | None = None) -> Path:
+    """Return the local copy as `cached` does, but leave the hash of a copy that is there already to the caller."""
     path = Path(torch.hub.get_dir()) / "checkpoints" / PurePosixPath(url).name
     if not path.is_file():
         _fetch(url, path, size)
-    check_hash(path)
     return path
 
 

@@ -1,12 +1,9 @@
 """The certificate of a reproduction: published against measured, and everything that the number rests on."""
 
-import hashlib
-import json
 import platform
 import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +13,7 @@ from fcn_lightning import __version__
 from fcn_lightning.data.datamodule import SegmentationDataModule
 from fcn_lightning.evaluation.predictor import Card
 from fcn_lightning.evaluation.scores import Scores
-from fcn_lightning.reporting.record import PACKAGES, by_class, device_name
+from fcn_lightning.reporting.record import by_class, device_name, list_hash, package_versions, write_json
 from fcn_lightning.zoo.recipes import Row
 from fcn_lightning.zoo.weights import Weights
 
@@ -56,6 +53,11 @@ class Certificate:
         return abs(self.difference) <= TOLERANCE + 1e-9  # the subtraction of decimals is not exact
 
     @property
+    def verified(self) -> bool:
+        """Whether the weights are the published file of this row."""
+        return self.weights.verified and self.weights.row == self.row.id
+
+    @property
     def images(self) -> int:
         """Images that were evaluated."""
         return len(self.datamodule.val_data)
@@ -69,10 +71,10 @@ class Certificate:
     def objections(self) -> list[str]:
         """Why this is no reproduction, in words; empty where it is one."""
         found = []
-        if self.weights.verified and self.weights.row != self.row.id:
-            found.append(f"the weights are the published file of another row, {self.weights.row}")
-        elif not self.weights.verified:
+        if not self.weights.verified:
             found.append(f"the weights are not the published file of this row ({self.weights.note})")
+        elif not self.verified:
+            found.append(f"the weights are the published file of another row, {self.weights.row}")
         if self.images != self.expected_images:
             found.append(f"{self.images} images were evaluated, the published split has {self.expected_images}")
         if self.left_out:
@@ -111,7 +113,7 @@ class Certificate:
                 "file": self.weights.path.name,
                 "sha256": self.weights.sha256,
                 "published_prefix": self.row.sha256_prefix,
-                "verified": self.weights.verified and self.weights.row == self.row.id,
+                "verified": self.verified,
                 "note": self.weights.note,
             },
             "data": self._data(),
@@ -123,11 +125,10 @@ class Certificate:
                 "ms_flip_windows": self.windows,
             },
             "device": device_name(device),
-            "versions": {"python": platform.python_version(), "fcn_lightning": __version__}
-            | {name: version(name) for name in PACKAGES},
+            "versions": {"python": platform.python_version(), "fcn_lightning": __version__} | package_versions(),
             "command": sys.argv[1:],
         }
-        path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+        write_json(path, content)
 
     def _data(self) -> dict[str, Any]:
         """Describe the files; names are relative to the data's folder, so that the hash is the same everywhere."""
@@ -138,7 +139,7 @@ class Certificate:
             "images": self.images,
             "expected_images": self.expected_images,
             "left_out": self.left_out,
-            "file_list_sha256": hashlib.sha256("\n".join(names).encode()).hexdigest(),
+            "file_list_sha256": list_hash(names),
         }
 
 

@@ -1,6 +1,5 @@
 """The deviation ledger: how a run that was started from a recipe differs from the row that was published."""
 
-import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
@@ -9,6 +8,7 @@ from typing import Any
 
 from fcn_lightning import __version__
 from fcn_lightning.data.datamodule import SegmentationDataModule
+from fcn_lightning.reporting.record import write_json
 from fcn_lightning.zoo.recipes import Row
 
 SECTIONS = ("dataset", "model", "schedule", "optimizer", "loss", "inference")
@@ -74,7 +74,7 @@ class Ledger:
     def write(self, path: Path) -> None:
         """Write the ledger as JSON."""
         content = {"row": self.row.id, "deviations": [asdict(item) for item in self.deviations]}
-        path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+        write_json(path, content)
 
 
 def make_ledger(row: Row, published: dict[str, Any], config: dict[str, Any], setting: Setting) -> Ledger:
@@ -104,7 +104,7 @@ def make_ledger(row: Row, published: dict[str, Any], config: dict[str, Any], set
 def _keys(published: dict[str, Any], config: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
     """Compare the configurations key by key."""
     for section in SECTIONS:
-        for key in published[section].keys() | config[section].keys():
+        for key in sorted(published[section].keys() | config[section].keys()):
             name = f"{section}.{key}"
             if name not in LEFT_OUT:
                 label = f"augmentation, {name}" if name in AUGMENTATION else name

@@ -57,7 +57,7 @@ def write_environment(folder: Path, device: str) -> None:
     """Write `environment.json`: versions, machine, device, git state."""
     content = {
         "python": platform.python_version(),
-        "packages": {name: version(name) for name in PACKAGES},
+        "packages": package_versions(),
         "platform": platform.platform(),
         "cpu": cpu_name(),
         "cores": available_cores(),
@@ -65,7 +65,17 @@ def write_environment(folder: Path, device: str) -> None:
         "git": _git_state(),
         "command": sys.argv,
     }
-    _write(folder / "environment.json", content)
+    write_json(folder / "environment.json", content)
+
+
+def package_versions() -> dict[str, str]:
+    """Return the versions that a result may depend on."""
+    return {name: version(name) for name in PACKAGES}
+
+
+def list_hash(names: Sequence[str]) -> str:
+    """Return the SHA-256 of a list of samples."""
+    return hashlib.sha256("\n".join(names).encode()).hexdigest()
 
 
 def write_data(folder: Path, splits: dict[str, SegmentationDataset]) -> None:
@@ -73,9 +83,8 @@ def write_data(folder: Path, splits: dict[str, SegmentationDataset]) -> None:
     content: dict[str, Any] = {}
     for name, dataset in splits.items():
         samples = [dataset.name(index) for index in range(len(dataset))]
-        digest = hashlib.sha256("\n".join(samples).encode()).hexdigest()
-        content[name] = {"count": len(samples), "sha256": digest, "samples": samples}
-    _write(folder / "data.json", content)
+        content[name] = {"count": len(samples), "sha256": list_hash(samples), "samples": samples}
+    write_json(folder / "data.json", content)
 
 
 def cpu_name() -> str:
@@ -116,7 +125,7 @@ def write_scores(
     }
     if dialects is not None:
         content["dialects"] = {dialect.name: None if math.isnan(dialect.miou) else dialect.miou for dialect in dialects}
-    _write(path, content)
+    write_json(path, content)
 
 
 def by_class(values: Tensor, classes: tuple[str, ...]) -> dict[str, float | None]:
@@ -134,5 +143,6 @@ def _git_state() -> dict[str, str] | None:
         return None
 
 
-def _write(path: Path, content: Any) -> None:
+def write_json(path: Path, content: Any) -> None:
+    """Write a file of the run folder."""
     path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")

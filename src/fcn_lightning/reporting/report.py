@@ -24,13 +24,13 @@ def write_report(folder: Path, name: str, task: SegmentationTask, ledger: Ledger
     """
     if task.scores is None or task.dialects is None:
         raise RuntimeError("validation gave no scores")
-    result, ms_flip = task.scores, task.card.inference.ms_flip
+    result = task.scores
     parts = [
         f"# {name}",
         f"mIoU {100 * result.miou:.2f}, mAcc {100 * result.macc:.2f}, aAcc {100 * result.aacc:.2f} at the last step.",
     ]
     if ledger is not None:
-        figure = ledger.row.miou_ms_flip if ms_flip else ledger.row.miou
+        figure = ledger.row.figure(ms_flip=task.card.inference.ms_flip)
         reached = "no published figure" if figure is None else f"{100 * result.miou - figure:+.2f} to the published {figure:.2f}"
         parts += [f"## Row {ledger.row.id}", f"mIoU: {reached}.", _deviation_table(ledger)]
     if published is not None:

@@ -65,6 +65,10 @@ class Row:
     bytes: int | None = None
     auxiliary_classes: int | None = None
 
+    def figure(self, *, ms_flip: bool) -> float | None:
+        """Return the published mIoU of a test in percent, None where there is none."""
+        return self.miou_ms_flip if ms_flip else self.miou
+
     @property
     def file_name(self) -> str:
         """Name of the published weights."""
@@ -87,9 +91,7 @@ def row(name: str) -> Row:
     Raises:
         InputError: there is no such row.
     """
-    if name not in rows():
-        name = row_id(name)
-    content = yaml.safe_load((CONF_DIR / "recipe" / f"{name}.yaml").read_text(encoding="utf-8"))["row"]
+    content = yaml.safe_load((CONF_DIR / "recipe" / f"{row_id(name)}.yaml").read_text(encoding="utf-8"))["row"]
     return Row(**content | {"crop_size": tuple(content["crop_size"])})
 
 

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from fcn_lightning import InputError
-from fcn_lightning.models.weight_files import cached, check_hash, name_hash
+from fcn_lightning.models.weight_files import check_hash, fetched, name_hash
 from fcn_lightning.training.checkpoint import CARD, PREFIX
 from fcn_lightning.zoo.recipes import Row, is_row, row, row_id, row_of_file
 
@@ -97,7 +97,7 @@ def open_weights(source: str | Path) -> Weights:
     path = Path(source)
     if is_row(str(source)) and not path.is_file():
         published = row(str(source))
-        path = cached(published.checkpoint, size=published.bytes)
+        path = fetched(published.checkpoint, size=published.bytes)  # its hash is checked below
     elif not path.exists() and str(source) == path.stem:  # a bare word: a row that is misspelt, more likely than a file
         _refuse_name(str(source))
     digest = check_hash(path)
