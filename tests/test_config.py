@@ -6,9 +6,10 @@ import pytest
 
 from fcn_lightning.config import CONF_DIR, build, compose, options
 from fcn_lightning.models.fcn import fcn
+from fcn_lightning.training.optimizers import SGD
 from tests.conftest import ROOT
 
-GROUPS = ("dataset", "backbone", "head", "schedule", "trainer", "logger")
+GROUPS = ("dataset", "backbone", "head", "optimizer", "schedule", "trainer", "logger")
 FILES = sorted(path.relative_to(CONF_DIR) for path in CONF_DIR.rglob("*.yaml"))
 SLIDING = {"cityscapes_769", "pascal_context", "pascal_context_59"}
 OPTIONS = [(group, path.stem) for group in GROUPS for path in sorted((CONF_DIR / group).glob("*.yaml"))]
@@ -16,7 +17,7 @@ OPTIONS = [(group, path.stem) for group in GROUPS for path in sorted((CONF_DIR /
 
 def test_the_folder_is_the_one_at_the_root() -> None:
     assert CONF_DIR == ROOT / "conf"
-    assert len(OPTIONS) == 27
+    assert len(OPTIONS) == 30
 
 
 @pytest.mark.parametrize("file", FILES, ids=str)
@@ -66,7 +67,7 @@ def test_a_public_data_set_brings_the_published_settings(dataset: str) -> None:
     data = config.dataset
     assert (tuple(data.base_scale), tuple(data.ratio_range), tuple(data.crop_size)) == (base_scale, (0.5, 2.0), crop_size)
     assert (data.global_batch_size, config.schedule.max_steps) == (batch, steps)
-    assert dict(config.optimizer) == {"lr": lr, "momentum": 0.9, "weight_decay": weight_decay}
+    assert build(config.optimizer) == SGD(lr, momentum=0.9, weight_decay=weight_decay)
     sides = [None, None] if window is None else [[side] * 2 for side in window]
     assert [config.inference.mode, config.inference.crop_size, config.inference.stride] == ["slide" if window else "whole", *sides]
     assert (config.model.align_corners, config.model.pretrained) == (align_corners, True)
@@ -92,7 +93,7 @@ def test_run_names_say_what_was_chosen() -> None:
 
 def test_published_settings() -> None:
     config = compose("dataset=folder")
-    assert dict(config.optimizer) == {"lr": 0.01, "momentum": 0.9, "weight_decay": 5e-4}
+    assert build(config.optimizer) == SGD(0.01, momentum=0.9, weight_decay=5e-4)
     assert config.loss.aux_weight == 0.4
     assert (config.schedule.power, config.schedule.min_lr) == (0.9, 1e-4)
     assert compose("schedule=80k").schedule.val_interval == 8000

@@ -79,7 +79,7 @@ def check_types(config: DictConfig, verb: str) -> None:
         value: Any = OmegaConf.select(config, key)
         types, kind = next(((types, kind) for types, kind in KINDS if isinstance(was, types)), (object, ""))
         fits = isinstance(value, types)
-        if not fits or (isinstance(was, ListConfig) and len(was) != len(value)):
+        if not fits or (isinstance(was, ListConfig) and len(was) not in (0, len(value))):
             raise InputError(f"{key}={text} does not fit; {kind} belongs there, such as {key}={str(was).replace(' ', '')}")
 
 

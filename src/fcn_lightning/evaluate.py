@@ -73,10 +73,11 @@ def validate(
         The task, with `scores` and `confmat` of this validation.
     """
     from fcn_lightning.reporting import record
+    from fcn_lightning.training.losses import LossWeights
     from fcn_lightning.training.task import SegmentationTask
 
-    aux_weight, optimizer = config.loss.aux_weight, plain(config.optimizer)
-    task = SegmentationTask(model, card, schedule=build(config.schedule), optimizer=optimizer, aux_weight=aux_weight)
+    optimizer, loss = build(config.optimizer), LossWeights(config.loss.aux_weight)
+    task = SegmentationTask(model, card, schedule=build(config.schedule), optimizer=optimizer, loss=loss)
     trainer = make_trainer(config, folder, datamodule)
     datamodule.val_data[0]  # a wrong encoding is said before the run leaves traces
     record.claim(folder, OmegaConf.to_yaml(config, resolve=True), HydraConfig.get().overrides.task)

@@ -18,10 +18,13 @@ if TYPE_CHECKING:  # torch and Lightning are imported when training starts, so t
     from fcn_lightning.data.datamodule import SegmentationDataModule
     from fcn_lightning.models.fcn import FCN
     from fcn_lightning.reporting.ledger import Ledger
+    from fcn_lightning.training.losses import LossWeights
     from fcn_lightning.training.task import SegmentationTask
     from fcn_lightning.zoo.logs import TrainingCurve
 
 log = logging.getLogger(__name__)
+
+SHOWN = 16  # training samples at most that the run folder shows
 
 
 @command("train")
@@ -35,6 +38,7 @@ def main(config: DictConfig) -> None:
 
     from fcn_lightning.reporting import record
     from fcn_lightning.reporting.console import quiet_lightning
+    from fcn_lightning.reporting.data_sheets import keep, training_sheet
     from fcn_lightning.reporting.loggers import log_config
     from fcn_lightning.reporting.report import write_report
     from fcn_lightning.training.device import exact_fp32
@@ -50,18 +54,21 @@ def main(config: DictConfig) -> None:
     card = card_of(config, datamodule)
     datamodule.plan(max_steps=schedule.max_steps, ms_flip=card.inference.ms_flip)
     datamodule.check_first_samples()
+    sheet, rate = training_sheet(datamodule, range(min(datamodule.global_batch_size, SHOWN)))
     model, start = make_model(config, len(card.labels.classes))
-    task = SegmentationTask(model, card, schedule=schedule, optimizer=plain(config.optimizer), aux_weight=config.loss.aux_weight)
+    loss = weigh_loss(config, datamodule)
+    task = SegmentationTask(model, card, schedule=schedule, optimizer=build(config.optimizer), loss=loss)
     published = read_log(Path(config.log)) if config.log else None
     trainer = make_trainer(config, folder, task, datamodule, published)
-    ledger = find_deviations(config, start, trainer, datamodule)
+    ledger = find_deviations(config, start, trainer, datamodule, loss)
 
     # What can be wrong has been said by now; from here on the run leaves traces.
     record.claim(folder, OmegaConf.to_yaml(config, resolve=True), HydraConfig.get().overrides.task)
     record.write_environment(folder, record.device_name(trainer.strategy.root_device))
     record.write_data(folder, {"train": datamodule.train_data, "val": datamodule.val_data})
     log_config(trainer.loggers, plain(config))
-    log.info(describe(config, folder, trainer, task, datamodule, start))
+    keep(sheet, folder, trainer.loggers)
+    log.info(describe(config, folder, trainer, task, datamodule, start, rate))
     if ledger:
         ledger.write(folder / "deviations.json")
         log.info(ledger)
@@ -89,13 +96,30 @@ def make_model(config: DictConfig, num_classes: int) -> "tuple[FCN, str]":
     return model, f"{weights.path.name}: {start_from(model, weights)}"
 
 
-def find_deviations(config: DictConfig, start: str, trainer: "Trainer", datamodule: "SegmentationDataModule") -> "Ledger | None":
+def weigh_loss(config: DictConfig, datamodule: "SegmentationDataModule") -> "LossWeights":
+    """Resolve the weights of the loss; those of the classes may have to be counted from the training masks."""
+    from fcn_lightning.data.statistics import class_weight
+    from fcn_lightning.training.losses import LossWeights
+
+    weights = class_weight(plain(config.loss)["class_weight"], datamodule.train_data, workers=datamodule.workers)
+    return LossWeights(config.loss.aux_weight, weights)
+
+
+def find_deviations(
+    config: DictConfig, start: str, trainer: "Trainer", datamodule: "SegmentationDataModule", loss: "LossWeights"
+) -> "Ledger | None":
     """List how a run that was started from a recipe differs from the published row; None without a recipe."""
     from fcn_lightning.reporting.ledger import Setting, make_ledger
 
     if not config.row:
         return None
-    setting = Setting(precision=str(trainer.precision), processes=trainer.world_size, start=start, datamodule=datamodule)
+    setting = Setting(
+        precision=str(trainer.precision),
+        processes=trainer.world_size,
+        start=start,
+        datamodule=datamodule,
+        class_weight=loss.class_weight,
+    )
     return make_ledger(row(config.row.id), plain(compose(f"recipe={config.row.id}")), plain(config), setting)
 
 
@@ -159,7 +183,7 @@ def make_callbacks(
     config: DictConfig, folder: Path, datamodule: "SegmentationDataModule", published: "TrainingCurve | None"
 ) -> "list[Callback]":
     """Build what happens around the steps, in the order in which it happens."""
-    from fcn_lightning.reporting.console import Progress, ScoreTable
+    from fcn_lightning.reporting.console import DataAdvice, Progress, ScoreTable, data_advice
     from fcn_lightning.reporting.run_log import RunLog
     from fcn_lightning.reporting.run_plots import RunPlots
     from fcn_lightning.training.callbacks import CheckpointKeeper, LastStepValidation, TrainingLog
@@ -174,7 +198,7 @@ def make_callbacks(
         run_log,
         ScoreTable(),
         # Last: what the others take is not time per step.
-        TrainingLog(config.trainer.log_interval, [progress, run_log]),
+        TrainingLog(config.trainer.log_interval, [progress, run_log, DataAdvice(data_advice(datamodule))]),
     ]
 
 
@@ -195,9 +219,10 @@ def describe(
     task: "SegmentationTask",
     datamodule: "SegmentationDataModule",
     start: str,
+    rate: float,
 ) -> str:
     """Say what is about to happen: the block before the first step."""
-    from fcn_lightning.reporting.console import start_block
+    from fcn_lightning.reporting.console import loader_line, start_block
     from fcn_lightning.reporting.record import device_name
 
     steps, batch = task.schedule.max_steps, datamodule.global_batch_size
@@ -212,7 +237,8 @@ def describe(
     rows = [
         ("data", f"{datamodule.name}: {train} training, {val} validation images, {len(task.card.labels.classes)} classes"),
         ("model", network if config.weights else f"{network}, {start} start"),
-        ("device", f"{device_name(trainer.strategy.root_device)}, {precision}, {datamodule.workers} loader processes"),
+        ("device", f"{device_name(trainer.strategy.root_device)}, {precision}"),
+        ("loader", loader_line(datamodule.workers, rate)),
         ("batch", f"{batch} crops of {datamodule.crop_size[0]}x{datamodule.crop_size[1]} in all"),
         (
             "schedule",
@@ -221,6 +247,9 @@ def describe(
         ),
         ("run folder", str(folder)),
     ]
+    if task.loss.class_weight is not None:
+        weights = zip(task.card.labels.classes, task.loss.class_weight.tolist(), strict=True)
+        rows.append(("class weights", ", ".join(f"{name} {weight:.3g}" for name, weight in weights)))
     if config.weights:
         rows.insert(2, ("weights", start))
     return start_block(rows)

@@ -75,7 +75,7 @@ def test_pairs_of_which_a_file_is_absent(tmp_path: Path) -> None:
 
 
 def stream(workers: int, positions: range, seed: int = 3) -> list[torch.Tensor]:
-    samples = TrainSamples(Shapes(5, 48, 0), train_transform((48, 48), (0.5, 2.0), (32, 32)), seed=seed)
+    samples = TrainSamples(Shapes(5, 48, 0), train_transform((48, 48), (0.5, 2.0), (32, 32)), crop_size=(32, 32), seed=seed)
     loader = DataLoader(samples, sampler=positions, batch_size=2, num_workers=workers)
     return [torch.cat([batch["image"].flatten(), batch["index"].float()]) for batch in loader]
 
@@ -89,7 +89,7 @@ def test_same_samples_for_any_number_of_workers_and_from_any_position() -> None:
 
 
 def test_each_pass_sees_every_image_once_in_another_order_and_augmented_anew() -> None:
-    samples = TrainSamples(Shapes(5, 48, 0), train_transform((48, 48), (0.5, 2.0), (32, 32)), seed=0)
+    samples = TrainSamples(Shapes(5, 48, 0), train_transform((48, 48), (0.5, 2.0), (32, 32)), crop_size=(32, 32), seed=0)
     passes = [[samples.image_index(epoch * 5 + offset) for offset in range(5)] for epoch in range(3)]
     assert all(sorted(order) == list(range(5)) for order in passes)
     assert passes[0] != passes[1] or passes[1] != passes[2]
@@ -110,6 +110,6 @@ def test_ranks_share_each_step() -> None:
 
 def test_test_samples_keep_the_masks_size() -> None:
     sample = ValSamples(Shapes(2, 48, 0), ImagePreparation((96, 96), (0.5, 1.0)))[1]
-    assert [tuple(image.shape) for image in sample["images"]] == [(3, 48, 48), (3, 96, 96)]
+    assert [tuple(image.shape) for image in sample["images"]] == [(48, 48, 3), (96, 96, 3)]
     assert sample["mask"].shape == (48, 48)
     assert sample["index"] == 1

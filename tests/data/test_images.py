@@ -1,8 +1,11 @@
 """Files are read as the reference reads them, and broken ones are refused."""
 
 import io
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image
@@ -82,3 +85,54 @@ def test_truncated_mask(tmp_path: Path) -> None:
             read_index_map(tmp_path / "m.png")
     with pytest.raises(InputError, match="cannot read"):
         read_index_map(tmp_path / "none.png")
+
+
+def png(pixels: np.ndarray, mode: str, **save: Any) -> bytes:
+    buffer = io.BytesIO()
+    image = Image.fromarray(pixels)
+    (image if image.mode == mode else image.convert(mode)).save(buffer, "png", **save)
+    return buffer.getvalue()
+
+
+VARIANTS = {
+    "RGB": png(PIXELS, "RGB"),
+    "optimised": png(PIXELS, "RGB", optimize=True),
+    "with a transparent colour": png(PIXELS, "RGB", transparency=(1, 2, 3)),
+    "with a rotation": png(PIXELS, "RGB", exif=Image.Exif()),
+    "RGBA": png(PIXELS, "RGBA"),
+    "grey": png(PIXELS[..., 0], "L"),
+    "one bit": png(PIXELS[..., 0], "1"),
+    "palette": png(PIXELS, "P"),
+    "16 bits": cv2.imencode(".png", PIXELS.astype(np.uint16) * 257)[1].tobytes(),
+}
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_every_kind_of_png_has_opencvs_pixels(tmp_path: Path, name: str) -> None:
+    (tmp_path / "x.png").write_bytes(VARIANTS[name])
+    expected = cv2.imdecode(np.frombuffer(VARIANTS[name], np.uint8), cv2.IMREAD_COLOR_RGB)
+    np.testing.assert_array_equal(read_image(tmp_path / "x.png"), expected)
+
+
+@pytest.mark.parametrize("name", ["grey", "one bit", "palette"])
+def test_every_kind_of_mask_has_pillows_values(tmp_path: Path, name: str) -> None:
+    (tmp_path / "x.png").write_bytes(VARIANTS[name])
+    np.testing.assert_array_equal(read_index_map(tmp_path / "x.png"), np.asarray(Image.open(tmp_path / "x.png")))
+
+
+def test_a_rotated_png_is_rotated_as_by_opencv(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    data = png(PIXELS, "RGB", exif=exif)
+    (tmp_path / "x.png").write_bytes(data)
+    expected = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB)
+    np.testing.assert_array_equal(read_image(tmp_path / "x.png"), expected)
+
+
+@pytest.mark.parametrize("read", [read_image, read_index_map])
+def test_a_flipped_byte_is_found(tmp_path: Path, read: Callable[[Path], np.ndarray]) -> None:
+    data = bytearray(VARIANTS["RGB" if read is read_image else "grey"])
+    data[len(data) // 2] ^= 0xFF
+    (tmp_path / "x.png").write_bytes(data)
+    with pytest.raises(InputError, match="is truncated or not an image"):
+        read(tmp_path / "x.png")

@@ -59,7 +59,7 @@ def test_a_batch_of_every_public_layout(name: str, tmp_path: Path) -> None:
     data.plan(max_steps=1, ms_flip=False)
     data.check_first_samples()
     (batch,) = data.train_dataloader()
-    assert batch["image"].shape == (2, 3, 32, 32)
+    assert batch["image"].shape == (2, 32, 32, 3)
     assert set(batch["mask"].unique().tolist()) <= {*range(len(data.labels.classes)), 255}
     assert len(batch["mask"].unique()) > 2
     assert [sample["mask"].shape for sample in data.val_dataloader()] == [(40, 56)]

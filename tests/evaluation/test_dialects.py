@@ -24,6 +24,8 @@ from fcn_lightning.evaluation.predictor import Card
 from fcn_lightning.evaluation.scores import scores
 from fcn_lightning.reporting.console import dialect_table
 from fcn_lightning.reporting.record import write_scores
+from fcn_lightning.training.losses import LossWeights
+from fcn_lightning.training.optimizers import SGD
 from fcn_lightning.training.schedules import PolySchedule
 from fcn_lightning.training.task import SegmentationTask
 
@@ -182,7 +184,7 @@ def test_a_validation_keeps_its_dialects() -> None:
     card = Card(model, "none", labels, (32, 32), Inference())
     torch.manual_seed(0)
     schedule = PolySchedule(max_steps=1, val_interval=1, power=0.9, min_lr=0.0)
-    task = SegmentationTask(card.build(), card, schedule=schedule, optimizer={"lr": 0.01}, aux_weight=0.4)
+    task = SegmentationTask(card.build(), card, schedule=schedule, optimizer=SGD(0.01, 0, 0), loss=LossWeights(0.4))
     trainer = pl.Trainer(accelerator="cpu", logger=False, enable_progress_bar=False, enable_model_summary=False)
     images = [{"images": [torch.randn(1, 3, 32, 32)], "mask": torch.randint(0, 3, (24, 40))} for _ in range(2)]
 

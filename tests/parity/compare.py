@@ -16,7 +16,8 @@ import numpy as np
 import torch
 
 from fcn_lightning import load, zoo
-from fcn_lightning.config import build, compose, plain
+from fcn_lightning.config import build, compose
+from fcn_lightning.training.losses import LossWeights
 from fcn_lightning.training.task import SegmentationTask
 from fcn_lightning.zoo.recipes import card, row_id
 
@@ -53,8 +54,8 @@ def trajectory(args: argparse.Namespace) -> dict[str, Any]:
         model.train(),
         card(content["row"]),
         schedule=build(config.schedule),
-        optimizer=plain(config.optimizer),
-        aux_weight=config.loss.aux_weight,
+        optimizer=build(config.optimizer),
+        loss=LossWeights(config.loss.aux_weight),
     )
     configured: Any = task.configure_optimizers()
     optimizer, scheduler = configured["optimizer"], configured["lr_scheduler"]["scheduler"]

@@ -66,7 +66,13 @@ def test_the_replaced_context_rows_had_another_auxiliary_classifier(tmp_path: Pa
         ),
         (("optimizer.lr=0.005",), {}, {"optimizer.lr": ("0.01", "0.005")}),
         (("schedule=40k",), {}, {"schedule.max_steps": ("80000", "40000"), "schedule.val_interval": ("8000", "4000")}),
-        (("dataset.workers=3", "seed=5"), {}, {}),
+        (
+            ("loss.class_weight=inverse_log",),
+            {"class_weight": [1.40012, 50.5]},
+            {"loss.class_weight": ("none", "inverse_log: 1.4, 50.5")},
+        ),
+        (("loss.class_weight=[1,2]",), {"class_weight": [1.0, 2.0]}, {"loss.class_weight": ("none", "given: 1, 2")}),
+        (("dataset.workers=3", "seed=5", "dataset.cache=disk"), {}, {}),
     ],
 )
 def test_what_differs(

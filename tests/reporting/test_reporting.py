@@ -5,17 +5,20 @@ import math
 import sys
 from pathlib import Path
 from types import SimpleNamespace
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 from pytorch_lightning import LightningModule, Trainer
+from pytorch_lightning.loggers import CSVLogger, WandbLogger
 
+from fcn_lightning.data import datamodule
 from fcn_lightning.evaluation.scores import scores
-from fcn_lightning.reporting import figures, loggers
-from fcn_lightning.reporting.console import Progress, score_table, start_block
+from fcn_lightning.reporting import console, figures, loggers
+from fcn_lightning.reporting.console import DataAdvice, Progress, score_table, start_block
+from fcn_lightning.reporting.data_sheets import keep
 from fcn_lightning.reporting.panels import CORRECT, ERROR, GAP, colorize, overlay, panel
 
 CLASSES = ("road", "car", "never")
@@ -80,7 +83,7 @@ def test_figures_are_written(tmp_path: Path) -> None:
             assert len(set(picture.convert("L").tobytes())) > 10, "not an empty sheet"
 
 
-ENTRY = {"loss": 1.25, "lr": 0.01, "time": 2.0}
+ENTRY = {"loss": 1.25, "lr": 0.01, "time": 2.0, "data_share": 0.034}
 
 
 class Terminal(io.StringIO):
@@ -103,7 +106,7 @@ def test_progress_is_one_bar_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> N
     progress.on_train_end(state(100, 100), module)
     last = terminal.getvalue().split("\r")[-1]
     assert "100/100" in last
-    assert "loss 1.250  lr 0.01000  2.00 s/step" in last
+    assert "loss 1.250  lr 0.01000  2.00 s/step  data 3 %" in last
 
 
 def test_progress_is_lines_elsewhere(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
@@ -112,7 +115,62 @@ def test_progress_is_lines_elsewhere(monkeypatch: pytest.MonkeyPatch, caplog: py
     progress.on_train_start(state(0, 4000), cast(LightningModule, None))
     with caplog.at_level("INFO"):
         progress(50, ENTRY)
-    assert caplog.messages == ["step 50/4000  loss 1.250  lr 0.01000  2.00 s/step  ETA 2:11:40"]
+    assert caplog.messages == ["step 50/4000  loss 1.250  lr 0.01000  2.00 s/step  data 3 %  ETA 2:11:40"]
+
+
+def test_waiting_for_data_is_said_once_and_not_of_the_start(caplog: pytest.LogCaptureFixture) -> None:
+    advice = DataAdvice("do this")
+    with caplog.at_level("INFO"):
+        for step, share in ((50, 0.9), (100, 0.1), (150, 0.344), (200, 0.5)):
+            advice(step, {"data_share": share})
+    assert caplog.messages == ["34 % of the time is spent waiting for data: do this"]
+
+
+CACHE = "dataset.cache=ram or disk, so that each file is decoded once"
+
+
+@pytest.mark.parametrize(
+    ("cores", "workers", "cache", "root", "advice"),
+    [
+        (2, 1, "none", "mine", f"set dataset.workers=2 (now 1), or {CACHE}"),
+        (16, 4, "none", "mine", f"set dataset.workers=8 (now 4), or {CACHE}"),
+        (16, 12, "disk", "mine", "set dataset.workers=16 (now 12)"),
+        (16, 0, "ram", "mine", "set dataset.workers=8 (now 0)"),
+        (2, 2, "none", "mine", f"set {CACHE}"),
+        (2, 1, "none", "", "set dataset.workers=2 (now 1)"),
+        (2, 2, "ram", "mine", "all 2 cores load data already; take a machine with more of them, or store the images smaller"),
+    ],
+)
+def test_the_advice_names_what_is_not_done_yet(
+    monkeypatch: pytest.MonkeyPatch, cores: int, workers: int, cache: str, root: str, advice: str
+) -> None:
+    monkeypatch.setattr(console, "available_cores", lambda: cores)
+    monkeypatch.setattr(datamodule, "available_cores", lambda: cores)
+    module = SimpleNamespace(workers=workers, cache=cache, root=root)
+    assert console.data_advice(cast(datamodule.SegmentationDataModule, module)) == advice
+
+
+def test_the_line_about_the_loader() -> None:
+    assert console.loader_line(1, 37.6) == "1 process, about 38 crops/s"
+    assert console.loader_line(4, 37.6) == "4 processes, about 150 crops/s"
+    assert console.loader_line(2, 0.32) == "2 processes, about 0.6 crops/s"
+    assert console.loader_line(0, 37.6) == "no process of its own, about 38 crops/s between the steps"
+
+
+class Tracker(WandbLogger):
+    def __init__(self) -> None:
+        self.images: list[tuple[str, int, int | None]] = []
+
+    def log_image(self, key: str, images: list[Any], step: int | None = None, **kwargs: Any) -> None:
+        self.images.append((key, len(images), step))
+
+
+def test_the_first_samples_are_kept_and_shown_once(tmp_path: Path) -> None:
+    tracker, sheet = Tracker(), np.full((20, 30, 3), 9, np.uint8)
+    keep(sheet, tmp_path, [CSVLogger(tmp_path), tracker])
+    with Image.open(tmp_path / "samples/train.png") as written:
+        assert (np.asarray(written) == sheet).all()
+    assert tracker.images == [("train/samples", 1, 0)]
 
 
 def test_wandb_is_online_only_with_a_key(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

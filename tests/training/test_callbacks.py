@@ -30,7 +30,8 @@ def test_the_training_log_averages_since_its_last_entry() -> None:
     log = callbacks.TrainingLog(2, [lambda step, entry: heard.append((step, entry))])
     module = cast(pl.LightningModule, None)
     group = {"lr": 0.5}
-    state = {"max_steps": 5, "loggers": [logger], "optimizers": [SimpleNamespace(param_groups=[group])]}
+    strategy = SimpleNamespace(root_device=torch.device("cpu"))
+    state = {"max_steps": 5, "loggers": [logger], "optimizers": [SimpleNamespace(param_groups=[group])], "strategy": strategy}
     log.on_train_start(trainer(**state), module)
     for step in range(1, 6):
         log.on_train_batch_start(trainer(**state), module, None, step)
@@ -40,6 +41,7 @@ def test_the_training_log_averages_since_its_last_entry() -> None:
     assert [line["lr"] for _, line in logger.lines] == [0.5, 0.5 / 3, 0.5 / 4], "the rate that the logged step used"
     assert [step for step, _ in heard] == [2, 4, 5]
     assert all(0 <= entry["data_time"] <= entry["time"] for _, entry in heard)
+    assert [entry["data_share"] for _, entry in heard] == [line["train/data_share"] for _, line in logger.lines]
 
 
 def test_the_last_step_asks_for_a_validation() -> None:

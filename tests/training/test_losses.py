@@ -46,3 +46,23 @@ def test_logits_are_resized_to_the_mask_and_ignored_pixels_lower_the_gradient(al
 def test_half_precision_logits_give_a_float32_loss() -> None:
     loss, _ = PixelCrossEntropy(align_corners=False)(torch.randn(1, 3, 8, 8).bfloat16(), torch.zeros(1, 8, 8, dtype=torch.long))
     assert loss.dtype == torch.float32
+
+
+def test_class_weights_multiply_the_pixels_and_leave_the_number_they_are_divided_by() -> None:
+    logits = torch.randn(2, 3, 4, 4, dtype=torch.float64, requires_grad=True)
+    mask = torch.randint(0, 3, (2, 4, 4))
+    mask[0, 0] = 255
+    weight = [0.5, 2.0, 10.0]
+    loss, acc_seg = PixelCrossEntropy(align_corners=False, class_weight=weight)(logits, mask)
+    per_pixel = F.cross_entropy(logits, mask, ignore_index=255, reduction="none")
+    factor = torch.tensor([*weight, *[0.0] * 253], dtype=torch.float64)[mask]
+    torch.testing.assert_close(loss, (per_pixel * factor).mean())
+    unweighted, same_acc = PixelCrossEntropy(align_corners=False)(logits, mask)
+    assert loss != unweighted
+    assert acc_seg == same_acc
+
+
+def test_class_weights_are_no_part_of_a_checkpoint_and_move_with_the_module() -> None:
+    module = PixelCrossEntropy(align_corners=False, class_weight=[1.0, 2.0])
+    assert module.state_dict() == {}
+    assert module.to(torch.float64).class_weight.dtype == torch.float64

@@ -8,7 +8,8 @@ from omegaconf import OmegaConf
 
 import fcn_lightning
 from fcn_lightning import InputError
-from fcn_lightning.config import CONF_DIR, compose
+from fcn_lightning.config import CONF_DIR, build, compose
+from fcn_lightning.training.optimizers import SGD
 from fcn_lightning.zoo.recipes import card, row, row_id, row_of_file, rows
 from tests.conftest import ROOT
 
@@ -56,7 +57,7 @@ def test_the_recipe_composes_to_the_published_settings(name: str) -> None:
     assert list(config.dataset.base_scale) == theirs["test_scale_wh"]
     assert list(config.dataset.ratio_range) == [0.5, 2.0]
     assert config.dataset.global_batch_size == theirs["total_batch_size"]
-    assert dict(config.optimizer) == {"lr": theirs["base_lr"], "momentum": 0.9, "weight_decay": theirs["weight_decay"]}
+    assert build(config.optimizer) == SGD(theirs["base_lr"], momentum=0.9, weight_decay=theirs["weight_decay"])
     assert (config.schedule.max_steps, config.schedule.val_interval) == (theirs["iterations"], theirs["iterations"] // 10)
     assert (config.schedule.power, config.schedule.min_lr, config.loss.aux_weight) == (0.9, 1e-4, 0.4)
     assert config.inference.mode == theirs["test_mode"]

@@ -179,7 +179,7 @@ class ADE20KDataModule(SegmentationDataModule):
     """`dataset=ade20k`; `root` is the folder with `images` and `annotations`, or the one that holds ADEChallengeData2016."""
 
     name = "ade20k"
-    labels = LABELS
+    canonical = LABELS
     published_counts: ClassVar[Mapping[str, int]] = {"train": 20210, "val": 2000}
 
     def build(self, split: str) -> SegmentationDataset:

@@ -36,7 +36,7 @@ class CamVidDataModule(SegmentationDataModule):
     """`dataset=camvid`; `root` is the folder with `images` and `labels`."""
 
     name = "camvid"
-    labels = LABELS
+    canonical = LABELS
     published_counts: ClassVar[Mapping[str, int]] = {"train": 367, "val": 101}
 
     def build(self, split: str) -> SegmentationDataset:

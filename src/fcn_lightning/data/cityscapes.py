@@ -57,16 +57,20 @@ class CityscapesDataModule(SegmentationDataModule):
     """`dataset=cityscapes` and `dataset=cityscapes_769`; `root` is the folder with `leftImg8bit` and `gtFine`."""
 
     name = "cityscapes"
-    labels = LABELS
+    canonical = LABELS
     published_counts: ClassVar[Mapping[str, int]] = {"train": 2975, "val": 500}
 
     def build(self, split: str) -> SegmentationDataset:
         """Return the images of "train" or "val"; both encodings of the masks give the same classes."""
         root = self.folder()
         masks = root / "gtFine" / split
-        ending, labels = (TRAIN_IDS_ENDING, TRAIN_ID_LABELS) if _has_train_ids(masks) else (LABEL_IDS_ENDING, LABELS)
+        ending = TRAIN_IDS_ENDING if _has_train_ids(masks) else LABEL_IDS_ENDING
         pairs = pair_files(root / "leftImg8bit" / split, masks, image_ending=IMAGE_ENDING, mask_ending=ending)
-        return SegmentationDataset(pairs, labels)
+        return SegmentationDataset(pairs, self.labels_of(pairs[0].mask))
+
+    def labels_of(self, mask: Path) -> Labels:
+        """Return the label ids' table or the train ids', which differ by the ending of the file's name."""
+        return self.labels if self.label_map or mask.name.endswith(LABEL_IDS_ENDING) else TRAIN_ID_LABELS
 
 
 def _has_train_ids(masks: Path) -> bool:

@@ -10,13 +10,15 @@ from typing import Any, ClassVar
 import cv2
 import pytorch_lightning as pl
 import torch
-from torch import Tensor
 from torch.utils.data import DataLoader
 
 from fcn_lightning import InputError
+from fcn_lightning.data.batches import collate_train, collate_val, train_batch, val_batch
+from fcn_lightning.data.cache import SampleCache
 from fcn_lightning.data.dataset import Labels, SegmentationDataset, TrainSamples, ValSamples
+from fcn_lightning.data.label_map import REDUCE_ZERO_LABEL, with_label_map
 from fcn_lightning.data.sampler import PositionSampler
-from fcn_lightning.data.transforms import MS_RATIOS, ImagePreparation, train_transform
+from fcn_lightning.data.transforms import MS_RATIOS, Augment, ImagePreparation, train_transform
 
 MAX_WORKERS = 8  # more do not pay for one training process
 
@@ -36,6 +38,10 @@ class SegmentationDataModule(pl.LightningDataModule, ABC):
         workers: loader processes per training process; null chooses by the cores at hand.
         seed: of sampling and augmentation.
         root: folder of the data, where a data set has one.
+        cache: "none", "ram" or "disk": where decoded images are kept.
+        augment: further transforms; None for the published pipeline.
+        label_map: what each file value means, instead of the data set's own table; see `label_map.py`.
+        reduce_zero_label: short for the label_map of that name.
     """
 
     name: str
@@ -51,6 +57,10 @@ class SegmentationDataModule(pl.LightningDataModule, ABC):
         workers: int | None,
         seed: int,
         root: str = "",
+        cache: str = "none",
+        augment: Augment | None = None,
+        label_map: Mapping[Any, Any] | str | None = None,
+        reduce_zero_label: bool = False,
     ) -> None:
         """Keep the settings; nothing is read yet."""
         super().__init__()
@@ -65,13 +75,21 @@ class SegmentationDataModule(pl.LightningDataModule, ABC):
         self.workers = default_workers() if workers is None else workers
         self.seed = seed
         self.root = root
+        self.cache = cache
+        self.augment = augment
+        self.label_map = REDUCE_ZERO_LABEL if reduce_zero_label and not label_map else label_map
         self.max_steps = 0
         self.ratios: tuple[float, ...] = (1.0,)
 
     @property
     @abstractmethod
+    def canonical(self) -> Labels:
+        """The classes with the data set's own file values, known without the images; a subclass may set it as a constant."""
+
+    @cached_property
     def labels(self) -> Labels:
-        """The classes with their canonical file values, known without the images; a subclass may set it as a constant."""
+        """The classes with their file values: by the label_map, where there is one."""
+        return with_label_map(self.canonical, self.label_map, f"dataset={self.name}") if self.label_map else self.canonical
 
     @abstractmethod
     def build(self, split: str) -> SegmentationDataset:
@@ -82,6 +100,10 @@ class SegmentationDataModule(pl.LightningDataModule, ABC):
         Raises:
             InputError: folders or lists are missing, empty or wrong.
         """
+
+    def labels_of(self, mask: Path) -> Labels:
+        """Return the classes with the file values of one mask file; a data set with two encodings tells them apart."""
+        return self.labels
 
     def folder(self) -> Path:
         """Return the folder of the data.
@@ -123,12 +145,16 @@ class SegmentationDataModule(pl.LightningDataModule, ABC):
     @cached_property
     def train_data(self) -> SegmentationDataset:
         """The training split, built on first use in each process; an `InputError` where a file is absent."""
-        return _require_files(self.build("train"))
+        return self._samples.over(_require_files(self.build("train")))
 
     @cached_property
     def val_data(self) -> SegmentationDataset:
         """The validation split, built on first use in each process; an `InputError` where a file is absent."""
-        return _require_files(self.build("val"))
+        return self._samples.over(_require_files(self.build("val")))
+
+    @cached_property
+    def _samples(self) -> SampleCache:
+        return SampleCache(self.cache)
 
     def use_present_val(self) -> int:
         """Let `val_data` be the pairs of which both files exist.
@@ -143,7 +169,7 @@ class SegmentationDataModule(pl.LightningDataModule, ABC):
         present = dataset.present()
         if not len(present):
             _require_files(dataset)
-        self.val_data = present
+        self.val_data = self._samples.over(present)
         return len(dataset) - len(present)
 
     def check_first_samples(self) -> None:
@@ -156,9 +182,8 @@ class SegmentationDataModule(pl.LightningDataModule, ABC):
             dataset[0]
 
     def train_dataloader(self) -> DataLoader[dict[str, Any]]:
-        """Return batches {"image": (B, 3, h, w), "mask": (B, h, w), "index": (B,)} from the trainer's step on."""
+        """Return batches {"image": (B, h, w, 3) uint8, "mask": (B, h, w) uint8, "sizes", "index"} from the trainer's step on."""
         trainer = self.trainer
-        transform = train_transform(self.base_scale, self.ratio_range, self.crop_size)
         sampler = PositionSampler(
             global_batch_size=self.global_batch_size,
             max_steps=self.max_steps,
@@ -166,19 +191,28 @@ class SegmentationDataModule(pl.LightningDataModule, ABC):
             rank=trainer.global_rank if trainer else 0,
             world_size=trainer.world_size if trainer else 1,
         )
-        samples = TrainSamples(self.train_data, transform, seed=self.seed)
         return DataLoader(
-            samples,
+            self.train_samples(),
             batch_sampler=sampler,
+            collate_fn=collate_train,
             num_workers=self.workers,
             worker_init_fn=_single_threaded,
             pin_memory=torch.cuda.is_available(),
         )
 
+    def train_samples(self) -> TrainSamples:
+        """Return the augmented samples that training reads, addressed by position; pixels are uint8."""
+        transform = train_transform(self.base_scale, self.ratio_range, self.crop_size, self.augment)
+        return TrainSamples(self.train_data, transform, crop_size=self.crop_size, seed=self.seed)
+
     def val_dataloader(self) -> DataLoader[dict[str, Any]]:
-        """Return one image at a time: {"images": [(1, 3, h, w) per ratio], "mask": (H, W), "index": int}."""
+        """Return one image at a time: {"images": [(1, h, w, 3) uint8 per ratio], "mask": (H, W), "index": int}."""
         samples = ValSamples(self.val_data, ImagePreparation(self.base_scale, self.ratios))
-        return DataLoader(samples, batch_size=1, collate_fn=_one_sample, num_workers=self.workers, worker_init_fn=_single_threaded)
+        return DataLoader(samples, batch_size=1, collate_fn=collate_val, num_workers=self.workers, worker_init_fn=_single_threaded)
+
+    def on_after_batch_transfer(self, batch: dict[str, Any], dataloader_idx: int) -> dict[str, Any]:
+        """Normalise a batch on its device, as `train_batch` and `val_batch` say."""
+        return train_batch(batch) if "sizes" in batch else val_batch(batch)
 
 
 def default_workers() -> int:
@@ -213,13 +247,6 @@ def _require_files(dataset: SegmentationDataset) -> SegmentationDataset:
         f"{len(no_image)} of {len(dataset)} masks have no image, first {no_image[0].mask}; "
         f"expected {no_image[0].image}: add the image or remove the mask from the data set"
     )
-
-
-def _one_sample(samples: list[dict[str, Any]]) -> dict[str, Any]:
-    """Collate a batch of one; a mask has the size of its image, so batches of several could not be stacked."""
-    (sample,) = samples
-    images: list[Tensor] = [image[None] for image in sample["images"]]
-    return {**sample, "images": images}
 
 
 def _single_threaded(worker: int) -> None:

@@ -17,13 +17,15 @@ import yaml
 
 from fcn_lightning import InputError
 from fcn_lightning.data.datamodule import SegmentationDataModule
-from fcn_lightning.data.dataset import IGNORE_INDEX, Color, Labels, Pair, SegmentationDataset
+from fcn_lightning.data.dataset import IGNORE_INDEX, Color, Labels, SegmentationDataset
+from fcn_lightning.data.label_map import REDUCE_ZERO_LABEL, with_label_map
 from fcn_lightning.data.pairing import pair_files, read_list
+from fcn_lightning.data.pairs import Pair
 
 log = logging.getLogger(__name__)
 
 VAL_EVERY = 5
-KEYS = {"classes", "colors", "ignored"}
+KEYS = {"classes", "colors", "ignored", "label_map", "reduce_zero_label"}
 
 
 class FolderDataModule(SegmentationDataModule):
@@ -32,7 +34,7 @@ class FolderDataModule(SegmentationDataModule):
     name = "folder"
 
     @cached_property
-    def labels(self) -> Labels:
+    def canonical(self) -> Labels:
         """The classes, as `classes.yaml` says."""
         return read_classes(self.folder() / "classes.yaml")
 
@@ -59,7 +61,8 @@ def read_classes(path: Path) -> Labels:
     """Read a `classes.yaml`.
 
     Its keys: `classes`, names in the order of their mask values from 0 up; `colors`, one [r, g, b] each,
-    optional; `ignored`, mask values that mean "no class", optional, beside 255.
+    optional; `ignored`, mask values that mean "no class", optional, beside 255. Or, where the values are others,
+    `label_map` instead of `ignored`: the table of `label_map.py`; `reduce_zero_label: true` is short for one.
 
     Raises:
         InputError: the file is missing or says something else.
@@ -73,7 +76,12 @@ def read_classes(path: Path) -> Labels:
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise InputError(f"{path} is not valid YAML ({' '.join(str(error).split())}); correct it") from error
     if not isinstance(content, dict) or not isinstance(content.get("classes"), list) or not set(content) <= KEYS:
-        raise InputError(f"{path} needs a list `classes`, and may have `colors` and `ignored`, nothing else; correct it")
+        raise InputError(
+            f"{path} needs a list `classes`, and may have {', '.join(sorted(KEYS - {'classes'}))}, nothing else; correct it"
+        )
+    label_map = REDUCE_ZERO_LABEL if content.get("reduce_zero_label") else content.get("label_map")
+    if label_map and (content.get("ignored") or {"label_map", "reduce_zero_label"} <= content.keys()):
+        raise InputError(f"{path} says twice what the values mean; keep one of `ignored`, `label_map` and `reduce_zero_label`")
     classes = [str(name) for name in content["classes"]]
     ignored = content.get("ignored") or []
     if not isinstance(ignored, list) or not all(isinstance(value, int) for value in ignored):
@@ -85,7 +93,8 @@ def read_classes(path: Path) -> Labels:
         )
     try:
         palette = _palette(content.get("colors"), len(classes))
-        return Labels(tuple(classes), palette, tuple(range(len(classes))), (*ignored, IGNORE_INDEX))
+        labels = Labels(tuple(classes), palette, tuple(range(len(classes))), (*ignored, IGNORE_INDEX))
+        return with_label_map(labels, label_map, str(path)) if label_map else labels
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
 

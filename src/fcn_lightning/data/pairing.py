@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from fcn_lightning import InputError
-from fcn_lightning.data.dataset import Pair
 from fcn_lightning.data.images import list_images
+from fcn_lightning.data.pairs import Pair
 
 
 def pair_files(images: Path, masks: Path, *, image_ending: str = "", mask_ending: str = ".png") -> list[Pair]:

@@ -93,7 +93,7 @@ class PascalContextDataModule(SegmentationDataModule):
     """`dataset=pascal_context`; `root` is the folder VOC2010, or one that holds it or VOCdevkit/VOC2010."""
 
     name = "pascal_context"
-    labels = LABELS
+    canonical = LABELS
     published_counts: ClassVar[Mapping[str, int]] = {"train": 4996, "val": 5104}
 
     def build(self, split: str) -> SegmentationDataset:
@@ -107,4 +107,4 @@ class PascalContext59DataModule(PascalContextDataModule):
     """`dataset=pascal_context_59`: the same files; the background is ignored."""
 
     name = "pascal_context_59"
-    labels = LABELS_59
+    canonical = LABELS_59

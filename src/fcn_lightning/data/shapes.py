@@ -43,11 +43,12 @@ class Shapes(SegmentationDataset):
         size: number of scenes.
         side: height and width of a scene in pixels.
         seed: scene i follows from (seed, i) alone.
+        labels: what the drawn values mean.
     """
 
-    def __init__(self, size: int, side: int, seed: int) -> None:
+    def __init__(self, size: int, side: int, seed: int, labels: Labels = LABELS) -> None:
         """Draw nothing yet."""
-        super().__init__([], LABELS)
+        super().__init__([], labels)
         self.size = size
         self.side = side
         self.seed = seed
@@ -64,18 +65,24 @@ class Shapes(SegmentationDataset):
         """Draw one scene: image (side, side, 3) RGB and mask (side, side)."""
         if not 0 <= index < self.size:
             raise IndexError(index)
-        return draw_scene(np.random.default_rng([self.seed, index]), self.side)
+        image, values = draw_scene(np.random.default_rng([self.seed, index]), self.side)
+        return image, self._table[values]
+
+    def mask(self, index: int) -> UInt8:
+        """Draw the mask of one scene."""
+        return self[index][1]
 
 
 class ShapesDataModule(SegmentationDataModule):
     """`dataset=shapes`; training and validation scenes come from different seeds."""
 
     name = "shapes"
-    labels = LABELS
+    canonical = LABELS
 
     def build(self, split: str) -> Shapes:
         """Return the scenes of "train" or "val"."""
-        return Shapes(TRAIN_IMAGES, SIDE, seed=1) if split == "train" else Shapes(VAL_IMAGES, SIDE, seed=2)
+        size, seed = (TRAIN_IMAGES, 1) if split == "train" else (VAL_IMAGES, 2)
+        return Shapes(size, SIDE, seed, self.labels)
 
 
 def draw_scene(rng: np.random.Generator, side: int) -> tuple[UInt8, UInt8]:

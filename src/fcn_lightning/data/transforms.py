@@ -5,17 +5,17 @@ The steps themselves are in `steps.py`.
 
 import random
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol
 
 import albumentations as A
-import cv2
 import numpy as np
-from albumentations.pytorch import ToTensorV2
-from torch import Tensor
 
 from fcn_lightning.data import steps
 from fcn_lightning.data.images import UInt8
-from fcn_lightning.data.steps import Box, Float32, Photometric, Scale
+from fcn_lightning.data.steps import Box, Photometric, Scale
+from fcn_lightning.data.windows import nearest_window, resized_window
 
 MS_RATIOS = (0.5, 0.75, 1.0, 1.25, 1.5, 1.75)  # of the published ms+flip figures: there is no 2.0
 
@@ -30,43 +30,24 @@ class Transform(Protocol):
         """Transform a sample."""
 
 
-class KeepRatioResize(A.DualTransform):
-    """Resize to fit a scale: the image bilinearly without antialiasing, the mask by nearest neighbour.
+class StandardSteps(A.DualTransform):
+    """The published augmentation: resize by a random ratio, crop, flip, distort. Only the pixels of the crop are computed.
+
+    The image is resized bilinearly without antialiasing, the mask by nearest neighbour. The crop is one that no single class
+    dominates; where the resized image is smaller, the crop is as small. The steps are one transform, because albumentations
+    takes longer between two transforms than some of them take.
 
     Args:
-        base_scale: (width, height).
-        ratio_range: multiply the base scale by a ratio drawn from this range; (1, 1) for the test.
+        base_scale: (width, height) that the image is resized to fit, keeping its aspect ratio.
+        ratio_range: the base scale is multiplied by a ratio drawn from this range.
+        crop_size: height and width.
     """
 
-    def __init__(self, base_scale: Scale, ratio_range: tuple[float, float] = (1.0, 1.0)) -> None:
+    def __init__(self, base_scale: Scale, ratio_range: tuple[float, float], crop_size: tuple[int, int]) -> None:
         """Apply always."""
         super().__init__(p=1.0)
         self.base_scale = base_scale
         self.ratio_range = ratio_range
-
-    def get_params(self) -> dict[str, Any]:
-        """Draw the scale."""
-        return {"scale": steps.draw_scale(self.random_generator, self.base_scale, self.ratio_range)}
-
-    def apply(self, img: UInt8, scale: Scale, **params: Any) -> UInt8:
-        """Resize the image."""
-        return steps.resize(img, scale, cv2.INTER_LINEAR)
-
-    def apply_to_mask(self, mask: UInt8, scale: Scale, **params: Any) -> UInt8:
-        """Resize the mask."""
-        return steps.resize(mask, scale, cv2.INTER_NEAREST)
-
-
-class BalancedCrop(A.DualTransform):
-    """Crop a box that no single class dominates; an image smaller than the crop stays smaller.
-
-    Args:
-        crop_size: height and width.
-    """
-
-    def __init__(self, crop_size: tuple[int, int]) -> None:
-        """Apply always."""
-        super().__init__(p=1.0)
         self.crop_size = crop_size
 
     @property
@@ -75,69 +56,52 @@ class BalancedCrop(A.DualTransform):
         return ["mask"]
 
     def get_params_dependent_on_data(self, params: dict[str, Any], data: dict[str, Any]) -> dict[str, Any]:
-        """Draw the box."""
-        return {"box": steps.draw_crop_box(self.random_generator, data["mask"], self.crop_size)}
+        """Draw everything, in the order of the steps; the mask inside the box is known by then."""
+        mask: UInt8 = data["mask"]
+        draws = self.random_generator
+        scale = steps.draw_scale(draws, self.base_scale, self.ratio_range)
+        size = steps.keep_ratio_size((mask.shape[0], mask.shape[1]), scale)
+        box, labels = steps.draw_crop(draws, size, self.crop_size, partial(nearest_window, mask, size))
+        flip = steps.draw_flip(draws)
+        return {"size": size, "box": box, "labels": labels, "flip": flip, "draw": steps.draw_photometric(draws)}
 
-    def apply(self, img: UInt8, box: Box, **params: Any) -> UInt8:
-        """Crop the image."""
-        return img[box[0] : box[1], box[2] : box[3]]
+    def apply(self, img: UInt8, size: tuple[int, int], box: Box, flip: bool, draw: Photometric, **params: Any) -> UInt8:
+        """Resize, crop, flip and distort the image."""
+        return steps.apply_photometric(steps.apply_flip(resized_window(img, size, box), flip), draw)
 
-    def apply_to_mask(self, mask: UInt8, box: Box, **params: Any) -> UInt8:
-        """Crop the mask."""
-        return mask[box[0] : box[1], box[2] : box[3]]
-
-
-class PhotometricDistortion(A.ImageOnlyTransform):
-    """Distort brightness, contrast, saturation and hue at random."""
-
-    def __init__(self) -> None:
-        """Apply always; each step inside happens with probability one half."""
-        super().__init__(p=1.0)
-
-    def get_params(self) -> dict[str, Any]:
-        """Draw the distortion."""
-        return {"draw": steps.draw_photometric(self.random_generator)}
-
-    def apply(self, img: UInt8, draw: Photometric, **params: Any) -> UInt8:
-        """Distort the image."""
-        return steps.apply_photometric(img, draw)
+    def apply_to_mask(self, mask: UInt8, labels: UInt8, flip: bool, **params: Any) -> UInt8:
+        """Flip the mask that the draw looked at."""
+        return steps.apply_flip(labels, flip)
 
 
-class Normalization(A.ImageOnlyTransform):
-    """Normalise to the last bit as the reference does; albumentations' own differs there in a quarter of the values."""
+@dataclass(frozen=True)
+class Augment:
+    """Further albumentations transforms around the standard ones.
 
-    def __init__(self) -> None:
-        """Apply always."""
-        super().__init__(p=1.0)
+    Args:
+        before: applied to the whole image, as read.
+        after: applied to the crop, before it is padded; they may not enlarge it.
+    """
 
-    def apply(self, img: UInt8, **params: Any) -> Float32:
-        """Normalise the image."""
-        return steps.normalize(img)
+    before: Sequence[A.BasicTransform] = ()
+    after: Sequence[A.BasicTransform] = ()
 
 
-def train_transform(base_scale: Scale, ratio_range: tuple[float, float], crop_size: tuple[int, int]) -> Transform:
-    """Build the training pipeline: resize, crop, flip, distort, normalise, pad, to tensor.
+def train_transform(
+    base_scale: Scale, ratio_range: tuple[float, float], crop_size: tuple[int, int], augment: Augment | None = None
+) -> Transform:
+    """Build the training pipeline on uint8: resize, crop, flip, distort. Normalisation and padding come with the batch.
 
-    The padding comes after normalisation, so the border has the mean colour; its label is 255.
     Call it with image (H, W, 3) RGB uint8 and mask (H, W) uint8 after `set_random_state`, never
     `set_random_seed`: that gives every step the same numbers.
     """
-    pipeline: Transform = A.Compose(
-        [
-            KeepRatioResize(base_scale, ratio_range),
-            BalancedCrop(crop_size),
-            A.HorizontalFlip(p=0.5),
-            PhotometricDistortion(),
-            Normalization(),
-            A.PadIfNeeded(*crop_size, position="top_left", border_mode=cv2.BORDER_CONSTANT, fill=0, fill_mask=255),
-            ToTensorV2(),
-        ]
-    )
+    augment = augment or Augment()
+    pipeline: Transform = A.Compose([*augment.before, StandardSteps(base_scale, ratio_range, crop_size), *augment.after])
     return pipeline
 
 
 class ImagePreparation:
-    """The test pipeline: an image to one normalised tensor per scale; nothing is padded or cropped.
+    """The test pipeline: an image to one uint8 image per scale; nothing is padded or cropped.
 
     Args:
         base_scale: (width, height) that an image is resized to fit, keeping its aspect ratio.
@@ -145,10 +109,9 @@ class ImagePreparation:
     """
 
     def __init__(self, base_scale: Scale, ratios: Sequence[float]) -> None:
-        """Build one pipeline per scale."""
-        scales = [steps.scaled(base_scale, ratio) for ratio in ratios]
-        self.pipelines = [A.Compose([KeepRatioResize(scale), Normalization(), ToTensorV2()]) for scale in scales]
+        """Keep the scales."""
+        self.scales = [steps.scaled(base_scale, ratio) for ratio in ratios]
 
-    def __call__(self, image: UInt8) -> list[Tensor]:
-        """Map (H, W, 3) RGB uint8 to one (3, h, w) float32 per scale."""
-        return [pipeline(image=image)["image"] for pipeline in self.pipelines]
+    def __call__(self, image: UInt8) -> list[UInt8]:
+        """Map (H, W, 3) RGB uint8 to one (h, w, 3) uint8 per scale."""
+        return [steps.resize(image, scale) for scale in self.scales]

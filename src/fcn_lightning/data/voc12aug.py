@@ -55,7 +55,7 @@ class VOC12AugDataModule(SegmentationDataModule):
     """`dataset=voc12aug`; `root` is the folder VOC2012, or one that holds it or VOCdevkit/VOC2012."""
 
     name = "voc12aug"
-    labels = LABELS
+    canonical = LABELS
     published_counts: ClassVar[Mapping[str, int]] = {"train": 10582, "val": 1449}
 
     def build(self, split: str) -> SegmentationDataset:

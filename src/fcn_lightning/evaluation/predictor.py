@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from fcn_lightning import InputError
+from fcn_lightning.data.batches import normalized
 from fcn_lightning.data.dataset import Labels
 from fcn_lightning.data.images import UInt8, read_image
 from fcn_lightning.data.steps import MEAN, STD
@@ -62,6 +63,7 @@ class Card:
                 palette=tuple(tuple(color) for color in labels["palette"]),
                 values=tuple(labels["values"]),
                 ignored=tuple(labels["ignored"]),
+                aliases=tuple((value, number) for value, number in labels.get("aliases", ())),
             ),
             base_scale=(plain["base_scale"][0], plain["base_scale"][1]),
             inference=Inference(**plain["inference"]),
@@ -122,7 +124,7 @@ class Predictor:
         if not isinstance(image, np.ndarray) or image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or not image.size:
             given = f"{image.dtype} array of shape {image.shape}" if isinstance(image, np.ndarray) else type(image).__name__
             raise InputError(f"a {given} cannot be labelled; give a file, or an array (height, width, 3) of RGB uint8")
-        images = [tensor[None].to(self.device) for tensor in self._prepare(image)]
+        images = [normalized(torch.from_numpy(scaled)[None].to(self.device)) for scaled in self._prepare(image)]
         return predict_scores(self.model, images, (image.shape[0], image.shape[1]), self.card.inference)
 
 

@@ -12,6 +12,7 @@ from pytorch_lightning import Callback, LightningModule, Trainer
 from pytorch_lightning.trainer.states import TrainerFn
 from tqdm import tqdm
 
+from fcn_lightning.data.datamodule import SegmentationDataModule, available_cores, default_workers
 from fcn_lightning.evaluation.dialects import Dialect
 from fcn_lightning.evaluation.scores import Scores
 from fcn_lightning.training.task import SegmentationTask
@@ -19,6 +20,7 @@ from fcn_lightning.training.task import SegmentationTask
 log = logging.getLogger(__name__)
 
 LINE_EVERY = 30  # seconds between lines of an evaluation
+WAITING = 0.1  # share of the time from which on waiting for data is worth a remark
 
 # Lightning's remarks on what this package decides for it; its other warnings stay.
 QUIET_WARNINGS = (
@@ -102,7 +104,7 @@ class Progress(Callback):
             step: steps done.
             entry: of the training log.
         """
-        text = f"loss {entry['loss']:.3f}  lr {entry['lr']:.5f}  {entry['time']:.2f} s/step"
+        text = f"loss {entry['loss']:.3f}  lr {entry['lr']:.5f}  {entry['time']:.2f} s/step  data {100 * entry['data_share']:.0f} %"
         if self.bar is not None:
             self.bar.set_postfix_str(text)
         else:
@@ -112,6 +114,60 @@ class Progress(Callback):
         """End the bar's line."""
         if self.bar is not None:
             self.bar.close()
+
+
+class DataAdvice:
+    """Say once what to change where training waits for data: a listener of `TrainingLog`.
+
+    The first entry is passed over, because the loader processes start up in it.
+
+    Args:
+        advice: what can be changed.
+    """
+
+    def __init__(self, advice: str) -> None:
+        """Nothing has been heard yet."""
+        self.advice = advice
+        self._heard = False
+        self._said = False
+
+    def __call__(self, step: int, entry: dict[str, float]) -> None:
+        """Look at the share of an entry.
+
+        Args:
+            step: steps done.
+            entry: of the training log.
+        """
+        if self._heard and not self._said and entry["data_share"] > WAITING:
+            log.info("%.0f %% of the time is spent waiting for data: %s", 100 * entry["data_share"], self.advice)
+            self._said = True
+        self._heard = True
+
+
+def data_advice(datamodule: SegmentationDataModule) -> str:
+    """Say what makes the data come faster, of what is not done yet."""
+    cores, workers = available_cores(), datamodule.workers
+    more = min(2 * workers or default_workers(), cores)
+    ways = [f"dataset.workers={more} (now {workers})"] if more > workers else []
+    if datamodule.root and datamodule.cache == "none":  # drawn images are not decoded
+        ways.append("dataset.cache=ram or disk, so that each file is decoded once")
+    if ways:
+        return f"set {', or '.join(ways)}"
+    return f"all {cores} cores load data already; take a machine with more of them, or store the images smaller"
+
+
+def loader_line(workers: int, rate: float) -> str:
+    """Say how fast samples come.
+
+    Args:
+        workers: loader processes; 0 where the training process makes the samples between its steps.
+        rate: samples per second that one process makes.
+    """
+    total = max(workers, 1) * rate
+    speed = f"about {total:.{0 if total >= 10 else 1}f} crops/s"
+    if not workers:
+        return f"no process of its own, {speed} between the steps"
+    return f"{workers} process{'es' if workers > 1 else ''}, {speed}"
 
 
 class EvaluationProgress(Callback):

@@ -1,6 +1,6 @@
 """The deviation ledger: how a run that was started from a recipe differs from the row that was published."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -13,8 +13,8 @@ from fcn_lightning.zoo.recipes import Row
 
 SECTIONS = ("dataset", "model", "schedule", "optimizer", "loss", "inference")
 # Keys that say where and how fast, not what; and those that have a line of their own.
-LEFT_OUT = {"dataset.root", "dataset.workers", "dataset.seed", "model.pretrained", "dataset.global_batch_size"}
-AUGMENTATION = {"dataset.base_scale", "dataset.ratio_range", "dataset.crop_size"}
+LEFT_OUT = {"dataset.root", "dataset.workers", "dataset.seed", "model.pretrained", "dataset.global_batch_size", "dataset.cache"}
+AUGMENTATION = {"dataset.base_scale", "dataset.ratio_range", "dataset.crop_size", "dataset.augment"}
 LOSSY = {".jpg", ".jpeg"}
 
 
@@ -47,12 +47,14 @@ class Setting:
         processes: that train together.
         start: what the network starts from, in words.
         datamodule: set up.
+        class_weight: of the loss, as resolved.
     """
 
     precision: str
     processes: int
     start: str
     datamodule: SegmentationDataModule
+    class_weight: Sequence[float] | None = None
 
 
 @dataclass(frozen=True)
@@ -94,21 +96,32 @@ def make_ledger(row: Row, published: dict[str, Any], config: dict[str, Any], set
         ("precision", "16-mixed" if "FP16" in row.method else "32-true", setting.precision),
         ("weights", "ImageNet", setting.start),
         *_data_counts(setting.datamodule),
-        *_keys(published, config),
+        *_keys(published, config, setting.class_weight),
     ]
     differing = [Deviation(*entry) for entry in found if entry[1] != entry[2]]
     always = [Deviation(*entry) for entry in _always(row, config, setting.datamodule)]
     return Ledger(row, (*differing, *always))
 
 
-def _keys(published: dict[str, Any], config: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
-    """Compare the configurations key by key."""
+def _keys(
+    published: dict[str, Any], config: dict[str, Any], class_weight: Sequence[float] | None
+) -> Iterator[tuple[str, str, str]]:
+    """Compare the configurations key by key; class weights by what they came out as."""
     for section in SECTIONS:
         for key in sorted(published[section].keys() | config[section].keys()):
             name = f"{section}.{key}"
             if name not in LEFT_OUT:
                 label = f"augmentation, {name}" if name in AUGMENTATION else name
-                yield label, str(published[section].get(key)), str(config[section].get(key))
+                here = (
+                    _weights(config[section][key], class_weight) if name == "loss.class_weight" else str(config[section].get(key))
+                )
+                yield label, str(published[section].get(key)), here
+
+
+def _weights(choice: Any, class_weight: Sequence[float] | None) -> str:
+    """Write class weights as chosen, and as they came out."""
+    numbers = ", ".join(f"{weight:.3g}" for weight in class_weight or ())
+    return f"{choice if isinstance(choice, str) else 'given'}{f': {numbers}' if numbers else ''}"
 
 
 def _data_counts(datamodule: SegmentationDataModule) -> Iterator[tuple[str, str, str]]:

@@ -10,6 +10,7 @@ from urllib.parse import urlparse
 from pytorch_lightning.loggers import Logger, WandbLogger
 
 from fcn_lightning import InputError
+from fcn_lightning.data.images import UInt8
 
 MODES = ("auto", "online", "offline")
 
@@ -38,6 +39,20 @@ def log_config(loggers: Sequence[Logger], config: dict[str, Any]) -> None:
     for logger in loggers:
         if isinstance(logger, WandbLogger):
             logger.log_hyperparams(config)
+
+
+def log_images(loggers: Sequence[Logger], key: str, images: Sequence[UInt8 | str], step: int) -> None:
+    """Show pictures in the tracker; the run folder has them as files.
+
+    Args:
+        loggers: of the trainer.
+        key: name of the pictures.
+        images: (H, W, 3) RGB, or files.
+        step: steps done.
+    """
+    for logger in loggers:
+        if isinstance(logger, WandbLogger):
+            logger.log_image(key, list(images), step=step)
 
 
 def close(loggers: Sequence[Logger], *, failed: bool) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from fcn_lightning.data.dataset import IGNORE_INDEX, Color
 from fcn_lightning.data.images import UInt8
@@ -28,6 +29,18 @@ def overlay(image: UInt8, label_map: UInt8, palette: Sequence[Color]) -> UInt8:
     return cv2.addWeighted(image, 0.5, colorize(label_map, palette), 0.5, 0)  # type: ignore[return-value]  # stub lacks the dtype
 
 
+def stripes(shape: tuple[int, int], *, falling: bool = False) -> NDArray[np.bool_]:
+    """Return diagonal stripes to hatch with.
+
+    Args:
+        shape: height and width.
+        falling: from the upper left to the lower right; otherwise from the lower left to the upper right.
+    """
+    y, x = np.indices(shape)
+    striped: NDArray[np.bool_] = (y + (-x if falling else x)) % HATCH < HATCH // 2
+    return striped
+
+
 def panel(image: UInt8, mask: UInt8, pred: UInt8, palette: Sequence[Color]) -> UInt8:
     """Put image, ground truth, prediction and errors in a row.
 
@@ -45,10 +58,9 @@ def panel(image: UInt8, mask: UInt8, pred: UInt8, palette: Sequence[Color]) -> U
     ignored = mask == IGNORE_INDEX
     errors = np.where((mask == pred)[..., None], CORRECT, ERROR).astype(np.uint8)
     truth = colorize(mask, palette)
-    y, x = np.indices(mask.shape)
-    stripes = np.where((y + x) % HATCH < HATCH // 2, 90, 160).astype(np.uint8)
+    hatch = np.where(stripes((mask.shape[0], mask.shape[1])), 90, 160).astype(np.uint8)
     for part in (truth, errors):
-        part[ignored] = stripes[ignored, None]
+        part[ignored] = hatch[ignored, None]
     gap = np.full((mask.shape[0], GAP, 3), 255, np.uint8)
     row = np.concatenate([image, gap, truth, gap, colorize(pred, palette), gap, errors], axis=1)
     factor = max(1, -(-MIN_SIDE // mask.shape[0]))

@@ -4,12 +4,12 @@ from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
-from pytorch_lightning.loggers import WandbLogger
 from torch import Tensor
 
 from fcn_lightning.data.dataset import SegmentationDataset
 from fcn_lightning.data.images import UInt8, write_png
 from fcn_lightning.reporting import figures
+from fcn_lightning.reporting.loggers import log_images
 from fcn_lightning.reporting.panels import panel
 from fcn_lightning.training.task import SegmentationTask
 from fcn_lightning.zoo.logs import TrainingCurve
@@ -60,17 +60,13 @@ class RunPlots(pl.Callback):
             write_png(self.folder / "samples" / f"{name}.png", picture)
         figures.class_bars(pl_module.scores, classes, self.folder / "plots" / "classes.png")
         figures.confusion(pl_module.confmat, classes, self.folder / "plots" / "confusion.png")
-        for logger in trainer.loggers:
-            if isinstance(logger, WandbLogger):
-                logger.log_image("samples", list(self._panels.values()), step=trainer.global_step)
+        log_images(trainer.loggers, "samples", list(self._panels.values()), trainer.global_step)
         self._panels = {}
         if self.published is not None:
             for logger in trainer.loggers:
                 logger.save()  # metrics.csv lags behind otherwise
             self._draw_curves()
-            for logger in trainer.loggers:
-                if isinstance(logger, WandbLogger):
-                    logger.log_image("curves", [str(self._curves)], step=trainer.global_step)
+            log_images(trainer.loggers, "curves", [str(self._curves)], trainer.global_step)
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Draw the curves of the whole run."""

@@ -13,6 +13,7 @@ from pytorch_lightning.trainer.states import TrainerFn
 from torch import Tensor
 
 from fcn_lightning.training import checkpoint
+from fcn_lightning.training.data_wait import DataWait
 from fcn_lightning.training.task import SegmentationTask
 
 
@@ -32,8 +33,9 @@ class TrainingLog(pl.Callback):
 
     Args:
         interval: steps between two entries; each is the mean since the one before.
-        listeners: called with the step (1-based) and the entry, which also holds `time` and
-            `data_time`: seconds per step, and of these the wait for data.
+        listeners: called with the step (1-based) and the entry, which also holds `time` and `data_time`, seconds per step and
+            of these the wait for data, and `data_share`, the one over the other. The wait for the very first batch is not
+            counted: the loader processes start up in it.
     """
 
     def __init__(self, interval: int, listeners: list[Callable[[int, dict[str, float]], None]]) -> None:
@@ -41,16 +43,17 @@ class TrainingLog(pl.Callback):
         self.interval = interval
         self.listeners = listeners
         self._outputs: list[dict[str, Tensor]] = []
-        self._data_time = 0.0
-        self._mark = self._first = time.perf_counter()
+        self._wait = DataWait(torch.device("cpu"))
+        self._mark = self._first = 0.0
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Start the clock."""
-        self._mark = self._first = time.perf_counter()
+        """Choose the clock of the device."""
+        self._wait = DataWait(trainer.strategy.root_device)
 
     def on_train_batch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int) -> None:
         """Count the wait for this batch, and note the rate that the step will use."""
-        self._data_time += time.perf_counter() - self._mark
+        self._wait.end()
+        self._first = self._first or time.perf_counter()
         self._lr = float(trainer.optimizers[0].param_groups[0]["lr"])
 
     def on_train_batch_end(
@@ -61,23 +64,28 @@ class TrainingLog(pl.Callback):
         self._mark = time.perf_counter()
         if trainer.global_step % self.interval == 0 or trainer.global_step >= trainer.max_steps:
             self._flush(trainer)
+        self._wait.begin()
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Leave the validation out of the time per step."""
         now = time.perf_counter()
         self._first += now - self._mark
         self._mark = now
+        self._wait.begin()
 
     def _flush(self, trainer: pl.Trainer) -> None:
         steps = len(self._outputs)
         means = {key: torch.stack([output[key].float() for output in self._outputs]).mean().item() for key in self._outputs[0]}
+        seconds = (self._mark - self._first) / steps
+        data_time = self._wait.take() / steps
+        means["data_share"] = min(1.0, data_time / seconds)
         metrics = {f"train/{key}": value for key, value in means.items()} | {"lr": self._lr}
         for logger in trainer.loggers:
             logger.log_metrics(metrics, step=trainer.global_step)
-        entry = means | {"lr": self._lr, "time": (self._mark - self._first) / steps, "data_time": self._data_time / steps}
+        entry = means | {"lr": self._lr, "time": seconds, "data_time": data_time}
         for listener in self.listeners:
             listener(trainer.global_step, entry)
-        self._outputs, self._data_time, self._first = [], 0.0, self._mark
+        self._outputs, self._first = [], self._mark
 
 
 class CheckpointKeeper(pl.Callback):

@@ -1,10 +1,26 @@
 """Cross-entropy and accuracy as the published runs counted them: over all pixels, ignored ones included."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from fcn_lightning.models.upsample import upsample
+
+
+@dataclass(frozen=True)
+class LossWeights:
+    """What the parts of the training loss count.
+
+    Args:
+        aux_weight: of the auxiliary head's loss; the decode head's counts 1.
+        class_weight: of each class's pixels, in both; None for 1.
+    """
+
+    aux_weight: float
+    class_weight: Sequence[float] | None = None
 
 
 class PixelCrossEntropy(nn.Module):
@@ -15,14 +31,19 @@ class PixelCrossEntropy(nn.Module):
 
     Args:
         align_corners: of the resizing of the logits.
+        class_weight: factor of each class's pixels in the sum; None for 1. The number it is divided by stays.
         ignore_index: mask value that is left out of the sum.
 
     Source: open-mmlab/mmsegmentation, `CrossEntropyLoss` and `accuracy` of release 0.11.
     """
 
-    def __init__(self, *, align_corners: bool, ignore_index: int = 255) -> None:
+    class_weight: Tensor | None
+
+    def __init__(self, *, align_corners: bool, class_weight: Sequence[float] | None = None, ignore_index: int = 255) -> None:
         """Keep the settings; there are no parameters."""
         super().__init__()
+        weight = None if class_weight is None else torch.tensor(class_weight, dtype=torch.float32)
+        self.register_buffer("class_weight", weight, persistent=False)
         self.align_corners = align_corners
         self.ignore_index = ignore_index
 
@@ -39,7 +60,8 @@ class PixelCrossEntropy(nn.Module):
         full = upsample(logits, (mask.shape[-2], mask.shape[-1]), align_corners=self.align_corners)  # (B, K, H, W)
         if full.dtype.itemsize < 4:  # same size, so not resized: half precision cannot carry the sum
             full = full.float()
-        loss = F.cross_entropy(full, mask, ignore_index=self.ignore_index, reduction="sum") / mask.numel()
+        weight = None if self.class_weight is None else self.class_weight.to(full.dtype)
+        loss = F.cross_entropy(full, mask, weight, ignore_index=self.ignore_index, reduction="sum") / mask.numel()
         with torch.no_grad():
             acc_seg = (full.argmax(1) == mask).sum() / mask.numel()
         return loss, acc_seg

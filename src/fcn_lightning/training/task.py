@@ -3,12 +3,10 @@
 from typing import Any
 
 import pytorch_lightning as pl
-import torch
 from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 from torchmetrics import MeanMetric
 
-from fcn_lightning import InputError
 from fcn_lightning.evaluation.confusion import ConfusionMatrix
 from fcn_lightning.evaluation.dialects import Dialect, dialects
 from fcn_lightning.evaluation.inference import log_scores, predict_scores
@@ -16,7 +14,8 @@ from fcn_lightning.evaluation.predictor import Card
 from fcn_lightning.evaluation.scores import Scores, scores
 from fcn_lightning.models.fcn import FCN
 from fcn_lightning.training.checkpoint import CARD
-from fcn_lightning.training.losses import PixelCrossEntropy
+from fcn_lightning.training.losses import LossWeights, PixelCrossEntropy
+from fcn_lightning.training.optimizers import SGD, AdamW
 from fcn_lightning.training.schedules import PolySchedule, poly_lr
 
 
@@ -29,27 +28,20 @@ class SegmentationTask(pl.LightningModule):
         model: the network.
         card: what its checkpoints say about it; also the test mode of validation.
         schedule: steps and learning rate.
-        optimizer: arguments of `torch.optim.SGD`: lr, momentum, weight_decay.
-        aux_weight: of the auxiliary head's loss.
-
-    Raises:
-        InputError: a number of the optimizer is out of range.
+        optimizer: builds the optimiser.
+        loss: weights of the loss.
     """
 
-    def __init__(self, model: FCN, card: Card, *, schedule: PolySchedule, optimizer: dict[str, float], aux_weight: float) -> None:
+    def __init__(self, model: FCN, card: Card, *, schedule: PolySchedule, optimizer: SGD | AdamW, loss: LossWeights) -> None:
         """Connect the parts."""
         super().__init__()
-        for key, value in optimizer.items():
-            if value < 0 or (key == "lr" and value == 0):
-                raise InputError(
-                    f"optimizer.{key}={value} cannot be trained with; give a number {'above' if key == 'lr' else 'from'} 0"
-                )
         self.model = model
         self.card = card
         self.schedule = schedule
         self.optimizer = optimizer
-        self.aux_weight = aux_weight
-        self.loss = PixelCrossEntropy(align_corners=model.align_corners)
+        self.aux_weight = loss.aux_weight
+        self.loss = PixelCrossEntropy(align_corners=model.align_corners, class_weight=loss.class_weight)
+        self.unweighted_loss = PixelCrossEntropy(align_corners=model.align_corners)  # of validation: the same for any weights
         self.confusion = ConfusionMatrix(len(card.labels.classes))
         self.val_loss = MeanMetric()
         self.scores: Scores | None = None
@@ -92,7 +84,7 @@ class SegmentationTask(pl.LightningModule):
         scored = predict_scores(self.model, batch["images"], (mask.shape[0], mask.shape[1]), self.card.inference)
         pred = scored.argmax(1)[0]
         self.confusion.update(pred, mask)
-        loss, _ = self.loss(log_scores(scored, self.card.inference), mask[None])
+        loss, _ = self.unweighted_loss(log_scores(scored, self.card.inference), mask[None])
         self.val_loss.update(loss)
         return pred
 
@@ -109,8 +101,8 @@ class SegmentationTask(pl.LightningModule):
         self.val_loss.reset()
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        """Build SGD with one parameter group, norms and biases included, and the poly schedule per step."""
-        optimizer = torch.optim.SGD(self.parameters(), **self.optimizer)  # type: ignore[arg-type]  # only numbers are configured
+        """Build the optimiser with one parameter group, norms and biases included, and the poly schedule per step."""
+        optimizer = self.optimizer.build(self.parameters())
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": poly_lr(optimizer, self.schedule), "interval": "step"}}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
