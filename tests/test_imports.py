@@ -12,12 +12,13 @@ import pytest
 from tests.conftest import ROOT
 
 PACKAGE = ROOT / "src/fcn_lightning"
-VERBS = ("train", "evaluate", "predict", "reproduce", "compare", "export", "table")
+VERBS = ("train", "evaluate", "predict", "reproduce", "compare", "export", "table", "browse", "benchmark")
 # Each folder may import itself and these; the files at the root (verbs, config, cli) may import all. Configurations are composed
 # by config.py alone, for the zoo's recipes too.
 MAY_IMPORT = {
     "models": set(),
     "data": set(),
+    "benchmarks": {"data"},
     "evaluation": {"models", "data"},
     "training": {"models", "data", "evaluation"},
     "zoo": {"models", "data", "evaluation", "training", "config"},
@@ -30,6 +31,7 @@ MAY_LOAD = {
     "models": set(),
     "data": set(),
     "data/datamodule.py": {"pytorch_lightning"},
+    "benchmarks": set(),
     "evaluation": set(),
     "training": {"pytorch_lightning"},
     "zoo": set(),
