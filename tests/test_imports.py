@@ -12,12 +12,13 @@ import pytest
 from tests.conftest import ROOT
 
 PACKAGE = ROOT / "src/fcn_lightning"
-VERBS = ("train", "evaluate", "predict", "reproduce", "compare", "export", "table", "browse", "benchmark")
+VERBS = ("train", "evaluate", "predict", "reproduce", "compare", "export", "table", "browse", "prepare", "benchmark")
 # Each folder may import itself and these; the files at the root (verbs, config, cli) may import all. Configurations are composed
 # by config.py alone, for the zoo's recipes too.
 MAY_IMPORT = {
     "models": set(),
     "data": set(),
+    "preparation": {"data"},
     "benchmarks": {"data"},
     "evaluation": {"models", "data"},
     "training": {"models", "data", "evaluation"},
@@ -31,6 +32,7 @@ MAY_LOAD = {
     "models": set(),
     "data": set(),
     "data/datamodule.py": {"pytorch_lightning"},
+    "preparation": set(),
     "benchmarks": set(),
     "evaluation": set(),
     "training": {"pytorch_lightning"},
