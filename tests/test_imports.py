@@ -12,7 +12,7 @@ import pytest
 from tests.conftest import ROOT
 
 PACKAGE = ROOT / "src/fcn_lightning"
-VERBS = ("train", "evaluate", "predict", "reproduce", "compare", "export", "table", "browse", "prepare", "benchmark")
+VERBS = ("train", "evaluate", "predict", "reproduce", "compare", "export", "table", "browse", "prepare", "doctor", "benchmark")
 # Each folder may import itself and these; the files at the root (verbs, config, cli) may import all. Configurations are composed
 # by config.py alone, for the zoo's recipes too.
 MAY_IMPORT = {
@@ -20,6 +20,7 @@ MAY_IMPORT = {
     "data": set(),
     "preparation": {"data"},
     "benchmarks": {"data"},
+    "diagnosis": {"data"},
     "evaluation": {"models", "data"},
     "training": {"models", "data", "evaluation"},
     "zoo": {"models", "data", "evaluation", "training", "config"},
@@ -34,6 +35,7 @@ MAY_LOAD = {
     "data/datamodule.py": {"pytorch_lightning"},
     "preparation": set(),
     "benchmarks": set(),
+    "diagnosis": set(),
     "evaluation": set(),
     "training": {"pytorch_lightning"},
     "zoo": set(),
