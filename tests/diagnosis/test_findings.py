@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from fcn_lightning.diagnosis.findings import SEVERITIES, Severity
-from tests.diagnosis.planted import COMPANIONS, PLANTS, clean, codes, examine, examine_voc
+from tests.diagnosis.planted import COMPANIONS, PLANTS, clean, codes, examine, examine_voc, mask_of, save
 
 
 def test_nothing_is_wrong_with_a_clean_data_set(tmp_path: Path) -> None:
@@ -54,3 +54,17 @@ def test_the_gravest_comes_first(tmp_path: Path) -> None:
     severities = [finding.severity for finding in examine(root).findings]
     assert severities == sorted(severities)
     assert len(severities) == 3
+
+
+@pytest.mark.parametrize("code", ["off-by-one", "reduce-zero-label"])
+def test_a_few_stray_pixels_do_not_hide_a_mistake(tmp_path: Path, code: str) -> None:
+    root = clean(tmp_path)
+    PLANTS[code][0](root)
+    path = root / "masks/train/2.png"
+    stray = mask_of(path).copy()
+    stray[5, 5:8] = 77
+    save(stray, path)
+    diagnosis = examine(root)
+    assert codes(diagnosis) == {code, "unlisted-values"}
+    found = next(finding for finding in diagnosis.findings if finding.code == "unlisted-values")
+    assert "1 of 10 masks hold values that no class has: 77 (3 pixels)" in found.sentence

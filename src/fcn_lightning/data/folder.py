@@ -7,7 +7,6 @@ The splits are the folders `train` and `val` below both, where these exist; else
 `classes.yaml` (one relative image name per line); else every fifth image, sorted by name, is for validation.
 """
 
-import colorsys
 import logging
 from collections.abc import Sequence
 from functools import cached_property
@@ -16,6 +15,7 @@ from pathlib import Path
 import yaml
 
 from fcn_lightning import InputError
+from fcn_lightning.data.colors import distinct_colors
 from fcn_lightning.data.datamodule import SegmentationDataModule
 from fcn_lightning.data.dataset import IGNORE_INDEX, Color, Labels, SegmentationDataset
 from fcn_lightning.data.label_map import REDUCE_ZERO_LABEL, with_label_map
@@ -105,10 +105,7 @@ def _palette(colors: Sequence[Sequence[int]] | None, num_classes: int) -> tuple[
             return tuple((int(r), int(g), int(b)) for r, g, b in colors)
         except (TypeError, ValueError) as error:
             raise InputError("each of `colors` must be three numbers, as in [128, 64, 128]; correct it") from error
-    # Hues a golden ratio apart differ for any number of classes; brightness alternates for neighbours.
-    hsv = [(index * 0.618 % 1, 0.7, 0.95 if index % 2 else 0.7) for index in range(num_classes)]
-    rgb = [colorsys.hsv_to_rgb(*color) for color in hsv]
-    return tuple((round(r * 255), round(g * 255), round(b * 255)) for r, g, b in rgb)
+    return distinct_colors(num_classes)
 
 
 def _listed(pairs: Sequence[Pair], images: Path, path: Path) -> list[Pair]:

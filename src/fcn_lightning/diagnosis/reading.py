@@ -1,6 +1,5 @@
 """`Reading`: what the values of the masks mean, as the class list says, or where that does not fit, as the masks suggest."""
 
-import colorsys
 from collections import Counter
 from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,10 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fcn_lightning.data.colors import distinct_colors
 from fcn_lightning.data.dataset import IGNORE_INDEX, UNLISTED, Color, Labels
 from fcn_lightning.diagnosis.mask_files import MaskFile, pack, unpack
 
-FEW = 0.001  # share of the pixels up to which 0 counts as not used
+FEW = 0.001  # share of the pixels up to which a value counts as not used
 STRAYS = 64  # values of no class in one mask above which it was resized with interpolation, or drawn with soft edges
 CENTRE_SHARE = 0.005  # of the pixels of smeared masks, that a value needs to be a label
 CENTRE_REACH = 8  # grey levels around a label within which lossy compression puts most of its pixels
@@ -184,12 +184,12 @@ def draft(values: Mapping[int, int], colors: Mapping[int, int], smeared: frozens
         known = {color: number for number, color in enumerate(found)}
         return Reading(names, tuple(unpack(color) for color in found), table, known, smeared, drafted=True)
     if set(values) == {0, 255}:
-        return Reading(("background", "foreground"), _hues(2), {0: 0, 255: 1}, smeared=smeared, drafted=True)
+        return Reading(("background", "foreground"), distinct_colors(2), {0: 0, 255: 1}, smeared=smeared, drafted=True)
     labels = sorted(value for value in values if value < IGNORE_INDEX)
     if not 1 < len(labels) <= MAX_CLASSES:
         return None
     table = {value: number for number, value in enumerate(labels)} | {IGNORE_INDEX: IGNORE_INDEX}
-    return Reading(tuple(f"class_{value}" for value in labels), _hues(len(labels)), table, smeared=smeared, drafted=True)
+    return Reading(tuple(f"class_{value}" for value in labels), distinct_colors(len(labels)), table, smeared=smeared, drafted=True)
 
 
 def _is_smeared(mask: MaskFile, known: Container[int]) -> bool:
@@ -206,22 +206,18 @@ def _explains(known: Iterable[int], colors: Mapping[int, int]) -> bool:
     return 2 * sum(pixels for color, pixels in colors.items() if is_near(color)) > sum(colors.values())
 
 
-def _hues(number: int) -> tuple[Color, ...]:
-    """Return colours a golden ratio apart on the circle, for classes without colours of their own."""
-    rgb = [colorsys.hsv_to_rgb(index * 0.618 % 1, 0.7, 0.95 if index % 2 else 0.7) for index in range(number)]
-    return tuple((round(r * 255), round(g * 255), round(b * 255)) for r, g, b in rgb)
-
-
 def _suggested(values: Mapping[int, int], listed: dict[int, int], classes: int) -> tuple[str, dict[int, int]]:
     """Return the code of the first known mistake that explains the values, and the table that mends it."""
     total = sum(values.values())
     by_number = {number: number for number in range(classes)}
     is_plain = {value: number for value, number in listed.items() if number != IGNORE_INDEX} == by_number
-    labels = {value for value in values if listed.get(value) != IGNORE_INDEX}
+    # A few stray pixels hide no mistake; they are reported beside it.
+    seen = {value for value, number in values.items() if value in listed or value == classes or number > FEW * total}
+    labels = {value for value in seen if listed.get(value) != IGNORE_INDEX}
     ignored = {value: IGNORE_INDEX for value, number in listed.items() if number == IGNORE_INDEX}
     if not is_plain or not total:
         return "", listed
-    if classes == 2 and set(values) == {0, 255}:
+    if classes == 2 and seen == {0, 255}:
         return "binary-255", {0: 0, 255: 1}
     if max(labels, default=0) == classes and len(labels - {0}) >= max(2, classes / 2):  # exactly one beyond the last class
         counted = {0: IGNORE_INDEX} | ignored | {number + 1: number for number in range(classes)}
