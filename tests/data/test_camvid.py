@@ -48,6 +48,6 @@ def test_a_training_batch() -> None:
     data = module()
     data.plan(max_steps=1, ms_flip=False)
     batch = next(iter(data.train_dataloader()))
-    assert batch["image"].shape == (2, 3, 256, 256)
+    assert batch["image"].shape == (2, 256, 256, 3)
     assert batch["mask"].shape == (2, 256, 256)
     assert set(batch["mask"].unique().tolist()) <= {*range(11), 255}
