@@ -1,5 +1,6 @@
 """`SegmentationDataModule`: the loaders of any data set. A data set adds a few lines that say what its splits are."""
 
+import gc
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
@@ -196,7 +197,7 @@ class SegmentationDataModule(pl.LightningDataModule, ABC):
             batch_sampler=sampler,
             collate_fn=collate_train,
             num_workers=self.workers,
-            worker_init_fn=_single_threaded,
+            worker_init_fn=_start_worker,
             pin_memory=torch.cuda.is_available(),
         )
 
@@ -208,7 +209,7 @@ class SegmentationDataModule(pl.LightningDataModule, ABC):
     def val_dataloader(self) -> DataLoader[dict[str, Any]]:
         """Return one image at a time: {"images": [(1, h, w, 3) uint8 per ratio], "mask": (H, W), "index": int}."""
         samples = ValSamples(self.val_data, ImagePreparation(self.base_scale, self.ratios))
-        return DataLoader(samples, batch_size=1, collate_fn=collate_val, num_workers=self.workers, worker_init_fn=_single_threaded)
+        return DataLoader(samples, batch_size=1, collate_fn=collate_val, num_workers=self.workers, worker_init_fn=_start_worker)
 
     def on_after_batch_transfer(self, batch: dict[str, Any], dataloader_idx: int) -> dict[str, Any]:
         """Normalise a batch on its device, as `train_batch` and `val_batch` say."""
@@ -249,8 +250,9 @@ def _require_files(dataset: SegmentationDataset) -> SegmentationDataset:
     )
 
 
-def _single_threaded(worker: int) -> None:
+def _start_worker(worker: int) -> None:
     cv2.setNumThreads(0)  # the workers themselves are the parallelism; OpenCV's threads would fight them
+    gc.freeze()  # a garbage collection writes to every object that it visits: leave those of the parent's memory alone
 
 
 def _pair(values: tuple[int, int]) -> tuple[int, int]:
