@@ -73,3 +73,14 @@ def plain(node: DictConfig) -> dict[str, Any]:
 def typed(overrides: Sequence[str]) -> set[str]:
     """Return the keys that were set on the command line."""
     return {override.split("=", 1)[0].lstrip("+~") for override in overrides}
+
+
+def others(overrides: set[str], read: set[str]) -> list[str]:
+    """Return, sorted, the keys that were typed but that a command does not read.
+
+    Args:
+        overrides: keys that were typed.
+        read: keys that the command reads; one that ends in a dot stands for all below it. Hydra's own are always read.
+    """
+    below = ("hydra.", *(key for key in read if key.endswith(".")))
+    return sorted(key for key in overrides if key not in read and not key.startswith(below))

@@ -9,14 +9,14 @@ from omegaconf import DictConfig, OmegaConf
 
 from fcn_lightning import InputError
 from fcn_lightning.cli import command
-from fcn_lightning.config import build, compose, options, run_folder, typed
+from fcn_lightning.config import build, compose, options, others, run_folder, typed
 
 if TYPE_CHECKING:  # numpy, torch and Lightning are imported when work starts, so that --help answers at once
     from fcn_lightning.diagnosis.diagnosis import Diagnosis
 
 log = logging.getLogger(__name__)
 
-MAY_BE_SET = {"dataset", "images", "fix", "output", "run_name"}  # and dataset.root, dataset.label_map, ...
+MAY_BE_SET = {"dataset", "dataset.", "images", "fix", "output", "run_name"}
 
 
 @command("doctor")
@@ -94,7 +94,7 @@ def check_request(overrides: set[str], images: int) -> None:
     """
     if "dataset" not in overrides:
         raise InputError(f"dataset is not set; add dataset=<name>, where the names are {', '.join(options()['dataset'])}")
-    refused = sorted(key for key in overrides if key not in MAY_BE_SET and not key.startswith(("dataset.", "hydra.")))
+    refused = others(overrides, MAY_BE_SET)
     if refused:
         raise InputError(f"{refused[0]} has no effect here; leave {refused[0]} out")
     if images < 0:

@@ -9,7 +9,7 @@ from omegaconf import DictConfig
 
 from fcn_lightning import InputError
 from fcn_lightning.cli import command
-from fcn_lightning.config import build, typed
+from fcn_lightning.config import build, others, typed
 
 log = logging.getLogger(__name__)
 
@@ -54,7 +54,7 @@ def check_request(overrides: set[str]) -> None:
     """
     if "dataset" not in overrides:
         raise InputError("dataset is not set; add dataset=<name>, such as dataset=cityscapes (--help lists what can be prepared)")
-    refused = sorted(key for key in overrides if key not in MAY_BE_SET and not key.startswith("hydra."))
+    refused = others(overrides, MAY_BE_SET)
     if refused:
         raise InputError(f"{refused[0]} has no effect here; leave it out (the folder to write to is root=<folder>)")
 

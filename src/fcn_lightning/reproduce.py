@@ -8,7 +8,7 @@ from omegaconf import DictConfig
 
 from fcn_lightning import InputError
 from fcn_lightning.cli import command
-from fcn_lightning.config import build, run_folder, typed
+from fcn_lightning.config import build, others, run_folder, typed
 from fcn_lightning.evaluate import validate
 from fcn_lightning.zoo.recipes import card, row
 
@@ -69,7 +69,7 @@ def check_request(overrides: set[str]) -> None:
     """
     if "recipe" not in overrides:
         raise InputError("recipe is not set; add recipe=<row id>, which python -m fcn_lightning.table lists")
-    refused = sorted(key for key in overrides if key not in MAY_BE_SET and not key.startswith("hydra."))
+    refused = others(overrides, MAY_BE_SET)
     if refused:
         raise InputError(f"{refused[0]} is decided by the row, or has no effect here; leave {refused[0]} out")
 

@@ -20,8 +20,7 @@ UInt8 = NDArray[np.uint8]
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
 INDEX_MODES = ("L", "P", "1")
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
-PNG_HEADER = 33  # bytes of the signature and the first chunk
-GREY, RGB = b"\x08\x00", b"\x08\x02"  # bit depth and colour type
+GREY, RGB = b"\x08\x00", b"\x08\x02"  # bit depth and colour type: bytes 24 and 25 of a PNG
 END_MARKERS = {b"\x89PNG": b"IEND", b"\xff\xd8\xff": b"\xff\xd9"}
 
 
@@ -99,8 +98,7 @@ def _decoded(data: bytes) -> UInt8 | None:
 
 def _plain_png(data: bytes, kind: bytes) -> UInt8 | None:
     """Decode a PNG of 8-bit grey or RGB values and nothing that would change their meaning; None for all else."""
-    header = data[:PNG_HEADER]  # signature, length, name, width, height, depth, colour type
-    if header[:8] != PNG_SIGNATURE or header[24:26] != kind or not _is_complete(data):
+    if not data.startswith(PNG_SIGNATURE) or data[24:26] != kind or not _is_complete(data):
         return None
     chunks = data[: data.find(b"IDAT")]
     if b"tRNS" in chunks or b"eXIf" in data:  # transparency, rotation
