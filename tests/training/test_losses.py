@@ -1,12 +1,13 @@
 """The loss and the training accuracy in their published form."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import torch
 from torch.nn import functional as F
 
-from fcn_lightning.training.losses import PixelCrossEntropy
+from fcn_lightning import training
+from fcn_lightning.training.losses import PixelCrossEntropy, repeatable_cross_entropy
 
 
 def test_golden_values(golden: dict[str, Any]) -> None:
@@ -66,3 +67,41 @@ def test_class_weights_are_no_part_of_a_checkpoint_and_move_with_the_module() ->
     module = PixelCrossEntropy(align_corners=False, class_weight=[1.0, 2.0])
     assert module.state_dict() == {}
     assert module.to(torch.float64).class_weight.dtype == torch.float64
+
+
+@pytest.mark.parametrize("class_weight", [None, [0.5, 2.0, 10.0]])
+def test_the_repeatable_sum_equals_the_usual_one(class_weight: list[float] | None) -> None:
+    logits = torch.randn(2, 3, 16, 24, dtype=torch.float64, requires_grad=True)
+    mask = torch.randint(0, 3, (2, 16, 24))
+    mask[:, 3] = 255
+    weight = None if class_weight is None else torch.tensor(class_weight, dtype=torch.float64)
+    expected = F.cross_entropy(logits, mask, weight, ignore_index=255, reduction="sum")
+    actual = repeatable_cross_entropy(logits, mask, weight, ignore_index=255)
+    torch.testing.assert_close(actual, expected, rtol=1e-13, atol=0)
+    (ours,), (theirs,) = (torch.autograd.grad(loss, logits) for loss in (actual, expected))
+    torch.testing.assert_close(ours, theirs, rtol=1e-13, atol=1e-16)
+
+
+class OnGPU(torch.Tensor):
+    """A tensor that says it lies on a GPU, and keeps in mind which sums of cross-entropy it was asked for."""
+
+    is_cuda = True
+    reductions: ClassVar[list[str]] = []
+
+    @classmethod
+    def __torch_function__(cls, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None) -> Any:
+        if func is F.cross_entropy:
+            cls.reductions.append((kwargs or {})["reduction"])
+        return super().__torch_function__(func, types, args, kwargs or {})
+
+
+@pytest.mark.parametrize("strict", [False, True])
+def test_a_gpu_takes_the_repeatable_sum_only_where_results_must_repeat(strict: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(OnGPU, "reductions", [])
+    monkeypatch.setattr(torch, "are_deterministic_algorithms_enabled", lambda: strict)
+    logits, mask = torch.randn(1, 3, 4, 4), torch.randint(0, 3, (1, 4, 4))
+    on_gpu, _ = PixelCrossEntropy(align_corners=False)(logits.as_subclass(OnGPU), mask)
+    assert OnGPU.reductions == ["none" if strict else "sum"]
+    monkeypatch.setattr(training.losses, "repeatable_cross_entropy", None)  # a CPU repeats the usual sum
+    on_cpu, _ = PixelCrossEntropy(align_corners=False)(logits, mask)
+    torch.testing.assert_close(on_gpu.as_subclass(torch.Tensor), on_cpu)

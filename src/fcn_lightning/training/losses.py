@@ -61,7 +61,28 @@ class PixelCrossEntropy(nn.Module):
         if full.dtype.itemsize < 4:  # same size, so not resized: half precision cannot carry the sum
             full = full.float()
         weight = None if self.class_weight is None else self.class_weight.to(full.dtype)
-        loss = F.cross_entropy(full, mask, weight, ignore_index=self.ignore_index, reduction="sum") / mask.numel()
+        if full.is_cuda and torch.are_deterministic_algorithms_enabled():
+            total = repeatable_cross_entropy(full, mask, weight, ignore_index=self.ignore_index)
+        else:
+            total = F.cross_entropy(full, mask, weight, ignore_index=self.ignore_index, reduction="sum")
+        loss = total / mask.numel()
         with torch.no_grad():
             acc_seg = (full.argmax(1) == mask).sum() / mask.numel()
         return loss, acc_seg
+
+
+def repeatable_cross_entropy(logits: Tensor, mask: Tensor, weight: Tensor | None, *, ignore_index: int) -> Tensor:
+    """Return the cross-entropy summed over all pixels, with the same bits each time on a GPU too.
+
+    PyTorch's kernel for the sum adds up in an order that changes, and refuses to run where that is not allowed; its kernel
+    for single pixels adds nothing up, and `sum` has a fixed order. It takes memory for one number per pixel more.
+
+    Args:
+        logits: (B, K, H, W).
+        mask: (B, H, W) int64, 0 to K - 1 or the ignore index.
+        weight: (K,), or None for 1.
+        ignore_index: mask value that adds nothing.
+
+    Source: pytorch/pytorch, aten/src/ATen/native/cuda/NLLLoss2d.cu.
+    """
+    return F.cross_entropy(logits, mask, weight, ignore_index=ignore_index, reduction="none").sum()
