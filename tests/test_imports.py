@@ -12,7 +12,20 @@ import pytest
 from tests.conftest import ROOT
 
 PACKAGE = ROOT / "src/fcn_lightning"
-VERBS = ("train", "evaluate", "predict", "reproduce", "compare", "export", "table", "browse", "prepare", "doctor", "benchmark")
+VERBS = (
+    "train",
+    "evaluate",
+    "predict",
+    "reproduce",
+    "compare",
+    "bootstrap",
+    "export",
+    "table",
+    "browse",
+    "prepare",
+    "doctor",
+    "benchmark",
+)
 # Each folder may import itself and these; the files at the root (verbs, config, cli) may import all. Configurations are composed
 # by config.py alone, for the zoo's recipes too.
 MAY_IMPORT = {

@@ -48,9 +48,12 @@ def test_output_of_a_run(run: Run) -> None:
 
 def test_run_folder(trained: Path) -> None:
     files = {path.relative_to(trained).as_posix() for path in trained.rglob("*") if path.is_file()}
+    steps = [name for name in files if re.fullmatch(r"checkpoints/step_00000[23]_mIoU_0\.\d{4}\.ckpt", name)]
+    assert len(steps) == 2
     assert files == {
         "config.yaml", "overrides.txt", "environment.json", "data.json", "metrics.csv", "log.jsonl", "train.log", "report.md",
-        "checkpoints/last.ckpt", "checkpoints/best.ckpt",
+        "checkpoints/last.ckpt", "checkpoints/best.ckpt", "checkpoints/best.safetensors", *steps, "status.json", ".lock",
+        "counts/step_000002.npz", "counts/step_000003.npz",
         "plots/curves.png", "plots/classes.png", "plots/confusion.png",
         "samples/train.png", *(f"samples/{index:05d}.png" for index in range(6)),
     }  # fmt: skip

@@ -4,8 +4,10 @@ Nothing here imports torch, so that `--help` and completion answer at once.
 """
 
 import difflib
+import logging
 import os
 import re
+import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -20,9 +22,10 @@ from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from fcn_lightning import InputError
 from fcn_lightning.config import CONF_DIR, compose, options
+from fcn_lightning.training.launch import launch
 from fcn_lightning.zoo.recipes import is_row, row_id, rows
 
-Main = Callable[[DictConfig], None]
+Main = Callable[[DictConfig], Any]
 # What a default value is -> what may replace it; bool before int, because every bool is an int.
 KINDS: tuple[tuple[type | tuple[type, ...], str], ...] = (
     (bool, "true or false"),
@@ -40,14 +43,17 @@ def command(verb: str) -> Callable[[Main], Callable[[], None]]:
     """
 
     def decorate(main: Main) -> Callable[[], None]:
-        def job(config: DictConfig) -> None:
+        def job(config: DictConfig) -> Any:
+            if launch().rank:
+                logging.getLogger().setLevel(logging.WARNING)  # rank 0 says what there is to say
             try:
                 check_types(config, verb)
-                main(config)
+                return main(config)  # a sweeper reads what comes back
             except Exception as error:
                 if _input_error(error) is None or HydraConfig.get().mode == RunMode.MULTIRUN:
                     raise  # a bug shows its traceback; a sweep records its failed job
                 _fail(explain(error, [], verb), Path(HydraConfig.get().runtime.output_dir))
+            return None
 
         job.__module__ = main.__module__  # Hydra names the job after it
         run = hydra.main(version_base="1.3", config_path=str(CONF_DIR), config_name=verb)(job)
@@ -58,6 +64,9 @@ def command(verb: str) -> Callable[[Main], Callable[[], None]]:
                 run()
             except (InputError, HydraException, OmegaConfBaseException) as error:
                 _fail(explain(error, sys.argv[1:], verb))
+            except KeyboardInterrupt:
+                sys.stderr.write("interrupted\n")
+                sys.exit(128 + signal.SIGINT)
 
         return entry
 
@@ -78,7 +87,7 @@ def check_types(config: DictConfig, verb: str) -> None:
         was: Any = OmegaConf.select(default, key, default=None)
         value: Any = OmegaConf.select(config, key)
         types, kind = next(((types, kind) for types, kind in KINDS if isinstance(was, types)), (object, ""))
-        fits = isinstance(value, types)
+        fits = isinstance(value, types) or value == "auto"  # who reads the key knows whether that is one of its values
         if not fits or (isinstance(was, ListConfig) and len(was) not in (0, len(value))):
             raise InputError(f"{key}={text} does not fit; {kind} belongs there, such as {key}={str(was).replace(' ', '')}")
 

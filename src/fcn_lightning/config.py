@@ -1,6 +1,10 @@
 """Where the configuration is, and how Python composes it: for notebooks, tests and the commands."""
 
-from collections.abc import Mapping, Sequence
+import re
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +15,16 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf, open_dict
 
+from fcn_lightning import InputError
+from fcn_lightning.reporting.run_state import CONFIG, find_unfinished, is_free
+from fcn_lightning.training.launch import launch, shared_name
+
 _PACKAGE = Path(__file__).resolve().parent
 # In a wheel the folder travels inside the package; in a checkout it stands at the root.
 CONF_DIR = next(folder for folder in (_PACKAGE / "conf", _PACKAGE.parents[1] / "conf") if folder.is_dir())
+
+
+PATIENCE = 1800.0  # seconds that a rank waits for rank 0 to write the configuration
 
 
 def compose(*overrides: str, verb: str = "train") -> DictConfig:
@@ -84,3 +95,150 @@ def others(overrides: set[str], read: set[str]) -> list[str]:
     """
     below = ("hydra.", *(key for key in read if key.endswith(".")))
     return sorted(key for key in overrides if key not in read and not key.startswith(below))
+
+
+def begun(parent: str, resume: str | None) -> str:
+    """Choose the run folder: the resolver `begun` of conf/train.yaml.
+
+    Args:
+        parent: folder of the runs of that name.
+        resume: null; a run folder or one of its checkpoints, to continue it; or "auto", to continue the newest run that was
+            started with the same words and did not finish. A command that its cluster started again means "auto", too.
+
+    Returns:
+        The folder of the run to continue; else a new one, named by the time, on which all ranks agree.
+    """
+    if resume and resume != "auto":
+        return str(run_of(resume))
+    found = None
+    if resume == "auto" or launch().restarted:
+        found = find_unfinished(Path(parent), HydraConfig.get().overrides.task)
+    return shared_name(str(found or Path(parent) / datetime.now().strftime("%Y-%m-%d_%H-%M-%S")))
+
+
+def log_name(verb: str) -> str:
+    """Name the log file of this process: the resolver `log_name`; each rank but the first has its own."""
+    rank = launch().rank
+    return f"rank{rank}" if rank else verb
+
+
+OmegaConf.register_new_resolver("begun", begun, use_cache=True, replace=True)
+OmegaConf.register_new_resolver("log_name", log_name, replace=True)
+
+
+def run_of(source: str) -> Path:
+    """Return the run folder that `resume=<run folder or checkpoint>` means.
+
+    Raises:
+        InputError: it is none.
+    """
+    path = Path(source)
+    folder = path.parent.parent if path.is_file() else path
+    if not (folder / CONFIG).is_file():
+        raise InputError(f"resume={source} is no run folder, nor a checkpoint in one; give the folder that holds {CONFIG}")
+    return folder
+
+
+def continued(config: DictConfig, folder: Path) -> DictConfig:
+    """Return the configuration of a run that goes on: that of its folder, with what was typed now.
+
+    Args:
+        config: as composed now.
+        folder: of the run.
+
+    Raises:
+        InputError: something was typed that would make another run of it; or the folder's file names foreign classes.
+    """
+    stored = read_config(folder)
+    check_targets(stored, folder)
+    precision = stored.trainer.precision  # what `auto` came out as: another one would change the run
+    for key in sorted(typed(HydraConfig.get().overrides.task)):
+        value = OmegaConf.select(config, key)
+        if is_free(key):
+            OmegaConf.update(stored, key, value, force_add=True)
+        elif OmegaConf.select(stored, key) != value:
+            raise InputError(
+                f"{key} cannot change in a run that is continued; leave it out, or start a new run with "
+                f"weights={folder}/checkpoints/last.ckpt"
+            )
+    if "trainer.precision" not in typed(HydraConfig.get().overrides.task):
+        stored.trainer.precision = precision
+    return stored
+
+
+def joined(folder: Path) -> DictConfig:
+    """Return the configuration that rank 0 writes into the run folder, for another rank; it is waited for."""
+    deadline = time.monotonic() + PATIENCE
+    while not (folder / CONFIG).is_file():
+        if time.monotonic() > deadline:
+            raise InputError(f"rank 0 wrote no {folder / CONFIG} within {PATIENCE / 60:.0f} minutes; look at its output")
+        time.sleep(0.1)
+    return read_config(folder)
+
+
+def rank_command(verb: str, folder: Path) -> list[str]:
+    """Return the command line of a further rank of this machine: it takes its configuration from the run folder.
+
+    Args:
+        verb: the command.
+        folder: of the run.
+    """
+    quoted = str(folder.absolute()).replace("\\", "\\\\").replace("'", "\\'")
+    own = f"hydra.run.dir='{quoted}'"
+    return [sys.executable, "-m", f"fcn_lightning.{verb}", own, "hydra/job_logging=console"]
+
+
+def read_config(folder: Path) -> DictConfig:
+    """Read a run folder's configuration.
+
+    Raises:
+        InputError: it cannot be read.
+    """
+    path = folder / CONFIG
+    try:
+        config = OmegaConf.load(path)
+    except Exception as error:  # YAML and OmegaConf each have errors of their own
+        raise InputError(f"{path} cannot be read ({' '.join(str(error).split())[:200]}); start a new run") from error
+    if not isinstance(config, DictConfig):
+        raise InputError(f"{path} holds no configuration; start a new run")
+    return config
+
+
+def check_targets(config: DictConfig, folder: Path) -> None:
+    """Refuse a run folder's configuration that could run a stranger's code, or read what is not in it.
+
+    What it may name to be built is what `conf/` names, and the transforms of albumentations.
+
+    Raises:
+        InputError: it names anything else.
+    """
+    content = OmegaConf.to_container(config, resolve=False)
+    known = {name for file in CONF_DIR.rglob("*.yaml") for name in re.findall(r"_target_: (\S+)", file.read_text("utf-8"))}
+    foreign = next((str(target) for target in _targets(content) if target not in known and not _is_transform(target)), None)
+    if foreign is None and "${" in str(content):
+        foreign = "a reference (${...})"
+    if foreign:
+        raise InputError(
+            f"{folder / CONFIG} names {foreign}, which no configuration of this package does: continuing could run a stranger's "
+            f"code; start a new run with weights={folder}/checkpoints/last.ckpt"
+        )
+
+
+def _is_transform(target: object) -> bool:
+    """Tell whether a name is that of an albumentations transform, and not of something else that can be reached from there."""
+    match = re.fullmatch(r"albumentations\.(\w+)", str(target))
+    if not match:
+        return False
+    import albumentations
+
+    found = getattr(albumentations, match[1], None)
+    return isinstance(found, type) and issubclass(found, albumentations.BasicTransform | albumentations.BaseCompose)
+
+
+def _targets(node: Any) -> Iterator[Any]:
+    if isinstance(node, dict):
+        yield from (value for key, value in node.items() if key == "_target_")
+        node = list(node.values())
+    if isinstance(node, list):
+        for item in node:
+            yield from _targets(item)

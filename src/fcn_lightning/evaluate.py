@@ -1,8 +1,7 @@
 """Score a checkpoint or published weights: `python -m fcn_lightning.evaluate checkpoint=<file> dataset=camvid`."""
 
 import logging
-from dataclasses import replace
-from pathlib import Path
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
 
 from hydra.core.hydra_config import HydraConfig
@@ -10,10 +9,11 @@ from omegaconf import DictConfig, OmegaConf
 
 from fcn_lightning import InputError
 from fcn_lightning.cli import command
-from fcn_lightning.config import build, options, plain, run_folder, typed
+from fcn_lightning.config import build, joined, options, plain, rank_command, run_folder, typed
+from fcn_lightning.training.launch import launch
 
 if TYPE_CHECKING:  # torch and Lightning are imported when work starts, so that --help answers at once
-    from pytorch_lightning import Trainer
+    from pytorch_lightning import Callback, Trainer
 
     from fcn_lightning.data.datamodule import SegmentationDataModule
     from fcn_lightning.evaluation.predictor import Card
@@ -23,7 +23,12 @@ if TYPE_CHECKING:  # torch and Lightning are imported when work starts, so that 
 log = logging.getLogger(__name__)
 
 # The network's card decides on these; typing one here would promise something that does not happen.
-OF_TRAINING = {"backbone", "head", "schedule", "model", "optimizer", "loss", "logger", "log"}
+OF_TRAINING = {"backbone", "head", "schedule", "model", "optimizer", "loss", "logger", "log", "resume", "checkpoint.interval"}
+# What decides on the test; rank 0 settles all of it for the other ranks.
+OF_TEST = {
+    "dataset.base_scale",
+    *(f"inference.{key}" for key in ("mode", "crop_size", "stride", "tta", "precision", "pad_windows")),
+}
 
 
 @command("evaluate")
@@ -33,8 +38,12 @@ def main(config: DictConfig) -> None:
     Args:
         config: `conf/evaluate.yaml` as composed.
     """
-    overrides = typed(HydraConfig.get().overrides.task)
-    check_request(overrides)  # said before the libraries are loaded
+    here, folder = launch(), run_folder()
+    if here.rank:
+        config, overrides = joined(folder), OF_TEST
+    else:
+        overrides = typed(HydraConfig.get().overrides.task)
+        check_request(overrides)  # said before the libraries are loaded
 
     from fcn_lightning.reporting import record
     from fcn_lightning.reporting.console import dialect_table, quiet_lightning
@@ -44,11 +53,11 @@ def main(config: DictConfig) -> None:
     predictor = load_requested(config.checkpoint, config.weights, config.row.id if config.row and not config.checkpoint else None)
     datamodule = build(config.dataset)
     card = card_to_test(config, overrides, predictor.card, datamodule)
-    datamodule.plan(max_steps=config.schedule.max_steps, ms_flip=card.inference.ms_flip)
     check_classes(card, datamodule, config.checkpoint)
-
-    folder = run_folder()
-    task = validate(config, folder, predictor.model, card, datamodule)
+    config.dataset.base_scale, config.inference = list(card.base_scale), {**config.inference, **asdict(card.inference)}
+    task = validate(config, "evaluate", predictor.model, card, datamodule)
+    if here.rank:
+        return
     if task.scores is None or task.dialects is None:
         raise RuntimeError("validation gave no scores")
     loss = task.trainer.callback_metrics["val/loss"].item()
@@ -57,14 +66,12 @@ def main(config: DictConfig) -> None:
     log.info("%s  %s", task.scores, folder)
 
 
-def validate(
-    config: DictConfig, folder: Path, model: "FCN", card: "Card", datamodule: "SegmentationDataModule"
-) -> "SegmentationTask":
-    """Claim the run folder and score a network on the validation images.
+def validate(config: DictConfig, verb: str, model: "FCN", card: "Card", datamodule: "SegmentationDataModule") -> "SegmentationTask":
+    """Claim the run folder and score a network on the validation images, along with the other ranks.
 
     Args:
         config: `conf/evaluate.yaml` as composed.
-        folder: of the run.
+        verb: the command, which the other ranks run too.
         model: the network.
         card: its classes and the test mode.
         datamodule: of the data set.
@@ -74,43 +81,49 @@ def validate(
     """
     from fcn_lightning.reporting import record
     from fcn_lightning.training.losses import LossWeights
+    from fcn_lightning.training.strategy import join, leave
     from fcn_lightning.training.task import SegmentationTask
 
+    here, folder, schedule = launch(), run_folder(), build(config.schedule)
+    join(here)
+    processes = build(config.trainer).processes(here)
+    datamodule.plan(max_steps=schedule.max_steps, ms_flip=card.inference.ms_flip, processes=processes)
     optimizer, loss = build(config.optimizer), LossWeights(config.loss.aux_weight)
-    task = SegmentationTask(model, card, schedule=build(config.schedule), optimizer=optimizer, loss=loss)
-    trainer = make_trainer(config, folder, datamodule)
-    datamodule.val_data[0]  # a wrong encoding is said before the run leaves traces
-    record.claim(folder, OmegaConf.to_yaml(config, resolve=True), HydraConfig.get().overrides.task)
-    record.write_environment(folder, record.device_name(trainer.strategy.root_device))
-    record.write_data(folder, {"val": datamodule.val_data})
-    trainer.validate(task, datamodule=datamodule, verbose=False)
+    task = SegmentationTask(model, card, schedule=schedule, optimizer=optimizer, loss=loss)
+    trainer = make_trainer(config, rank_command(verb, folder), datamodule)
+    if here.rank == 0:
+        datamodule.val_data[0]  # a wrong encoding is said before the run leaves traces
+        record.claim(folder, OmegaConf.to_yaml(config, resolve=True), HydraConfig.get().overrides.task)
+        record.write_environment(folder, record.device_name(trainer.strategy.root_device))
+        record.write_data(folder, {"val": datamodule.val_data})
+    try:
+        trainer.validate(task, datamodule=datamodule, verbose=False)
+    finally:
+        leave(here)
     return task
 
 
-def make_trainer(config: DictConfig, folder: Path, datamodule: "SegmentationDataModule") -> "Trainer":
+def make_trainer(config: DictConfig, command: list[str], datamodule: "SegmentationDataModule") -> "Trainer":
     """Build Lightning's trainer for one validation.
 
     Args:
         config: `conf/evaluate.yaml` as composed.
-        folder: the run's.
+        command: of a further rank.
         datamodule: set up.
     """
-    import pytorch_lightning as pl
-
     from fcn_lightning.reporting.console import EvaluationProgress, ScoreTable
     from fcn_lightning.reporting.run_plots import RunPlots
-    from fcn_lightning.training.device import accelerator
+    from fcn_lightning.reporting.status_file import CountFiles
 
-    return pl.Trainer(
-        accelerator=accelerator(config.trainer.accelerator),
-        devices=1,
-        logger=False,
-        callbacks=[EvaluationProgress(len(datamodule.val_data)), RunPlots(folder, datamodule.val_data), ScoreTable()],
-        default_root_dir=folder,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-    )
+    here, folder, hardware = launch(), run_folder(), build(config.trainer)
+    world_size = hardware.processes(here) * here.nodes
+    plots = RunPlots(folder, datamodule.val_data)  # each rank draws the panels of its own images
+    shown: list[Callback] = [plots]
+    if here.rank == 0:
+        progress = EvaluationProgress(-(-len(datamodule.val_data) // world_size))
+        shown = [progress, CountFiles(folder, datamodule.val_data), plots, ScoreTable()]
+    trainer: Trainer = hardware.trainer(here, folder, command, callbacks=shown, loggers=[], max_steps=-1)
+    return trainer
 
 
 def check_request(overrides: set[str]) -> None:

@@ -8,8 +8,9 @@ from omegaconf import DictConfig
 
 from fcn_lightning import InputError
 from fcn_lightning.cli import command
-from fcn_lightning.config import build, others, run_folder, typed
+from fcn_lightning.config import build, joined, others, run_folder, typed
 from fcn_lightning.evaluate import validate
+from fcn_lightning.training.launch import launch
 from fcn_lightning.zoo.recipes import card, row
 
 log = logging.getLogger(__name__)
@@ -25,7 +26,11 @@ def main(config: DictConfig) -> None:
     Args:
         config: `conf/reproduce.yaml` as composed.
     """
-    check_request(typed(HydraConfig.get().overrides.task))
+    here = launch()
+    if here.rank:
+        config = joined(run_folder())
+    else:
+        check_request(typed(HydraConfig.get().overrides.task))
     published = row(config.row.id)
     figure = published.figure(ms_flip=config.tta == "ms_flip")
     if figure is None:
@@ -45,11 +50,12 @@ def main(config: DictConfig) -> None:
     load_exactly(model, weights, published)
     datamodule = build(config.dataset)
     datamodule.base_scale = described.base_scale
-    datamodule.plan(max_steps=config.schedule.max_steps, ms_flip=described.inference.ms_flip)
     left_out = datamodule.use_present_val()
 
     folder = run_folder()
-    task = validate(config, folder, model, described, datamodule)
+    task = validate(config, "reproduce", model, described, datamodule)
+    if here.rank:
+        return
     if task.scores is None:
         raise RuntimeError("validation gave no scores")
     certificate = Certificate(published, figure, weights, described, datamodule, left_out, task.scores)

@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader
 from fcn_lightning import InputError
 from fcn_lightning.data.dataset import UNLISTED, Labels, SegmentationDataset, TrainSamples, ValSamples
 from fcn_lightning.data.pairing import pair_files
-from fcn_lightning.data.sampler import PositionSampler
+from fcn_lightning.data.sampler import PositionSampler, ShardSampler
 from fcn_lightning.data.shapes import Shapes
 from fcn_lightning.data.transforms import ImagePreparation, train_transform
 
@@ -104,8 +104,28 @@ def test_ranks_share_each_step() -> None:
     assert [a + b for a, b in zip(*parts, strict=True)] == whole
     resumed = PositionSampler(global_batch_size=4, max_steps=3, start_step=2)
     assert (list(resumed), len(resumed)) == (whole[2:], 1)
-    with pytest.raises(ValueError, match="global_batch_size=4 is not divisible by 3"):
+    with pytest.raises(InputError, match="devices times accumulate can be 1, 2, 4"):
         PositionSampler(global_batch_size=4, max_steps=1, world_size=3)
+
+
+def test_accumulation_stands_in_for_devices() -> None:
+    whole = list(PositionSampler(global_batch_size=8, max_steps=2, world_size=1))
+    for world_size, accumulate in ((1, 4), (2, 2), (4, 1), (2, 1)):
+        seen: list[list[int]] = [[], []]
+        for rank in range(world_size):
+            sampler = PositionSampler(global_batch_size=8, max_steps=2, rank=rank, world_size=world_size, accumulate=accumulate)
+            for number, batch in enumerate(sampler):
+                assert len(batch) == 8 // world_size // accumulate
+                seen[number // accumulate] += batch
+        assert [sorted(step) for step in seen] == whole
+
+
+def test_each_validation_image_has_one_reader() -> None:
+    for world_size in (1, 2, 4, 7):
+        read = [index for rank in range(world_size) for index in ShardSampler(7, rank=rank, world_size=world_size)]
+        assert sorted(read) == list(range(7))
+    with pytest.raises(InputError, match=r"set trainer\.devices=7"):
+        ShardSampler(7, rank=0, world_size=8)
 
 
 def test_test_samples_keep_the_masks_size() -> None:

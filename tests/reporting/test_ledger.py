@@ -20,7 +20,7 @@ SMALL = (
 
 def found(root: Path, *overrides: str, name: str = NAME, **setting: object) -> dict[str, Deviation]:
     config = compose(f"recipe={name}", f"dataset.root={root}", *overrides)
-    known = {"precision": "32-true", "processes": 1, "start": "ImageNet"} | setting
+    known = {"precision": "32-true", "norm_batch": config.dataset.global_batch_size, "start": "ImageNet"} | setting
     datamodule = build(config.dataset)
     datamodule.published_counts = {"train": 2, "val": 1}
     result = make_ledger(
@@ -56,7 +56,7 @@ def test_the_replaced_context_rows_had_another_auxiliary_classifier(tmp_path: Pa
     ("overrides", "setting", "expected"),
     [
         (("dataset.global_batch_size=4",), {}, {"batch": ("8", "4"), "BatchNorm batch": ("8", "4")}),
-        ((), {"processes": 4}, {"BatchNorm batch": ("8", "2")}),
+        ((), {"norm_batch": 2}, {"BatchNorm batch": ("8", "2")}),
         ((), {"precision": "bf16-mixed"}, {"precision": ("32-true", "bf16-mixed")}),
         ((), {"start": "random"}, {"weights": ("ImageNet", "random")}),
         (

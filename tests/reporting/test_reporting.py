@@ -17,9 +17,10 @@ from pytorch_lightning.loggers import CSVLogger, WandbLogger
 from fcn_lightning.data import datamodule
 from fcn_lightning.evaluation.scores import scores
 from fcn_lightning.reporting import console, figures, loggers
-from fcn_lightning.reporting.console import DataAdvice, Progress, score_table, start_block
+from fcn_lightning.reporting.console import DataAdvice, Progress, score_table
 from fcn_lightning.reporting.data_sheets import keep
 from fcn_lightning.reporting.panels import CORRECT, ERROR, GAP, colorize, overlay, panel
+from fcn_lightning.reporting.start_block import start_block
 
 CLASSES = ("road", "car", "never")
 CONFMAT = torch.tensor([[6, 2, 0], [0, 2, 0], [0, 0, 0]])
@@ -98,7 +99,7 @@ def state(step: int, max_steps: int) -> Trainer:
 def test_progress_is_one_bar_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     terminal = Terminal()
     monkeypatch.setattr(sys, "stderr", terminal)
-    progress, module = Progress(), cast(LightningModule, None)
+    progress, module = Progress(100), cast(LightningModule, None)
     progress.on_train_start(state(0, 100), module)
     for step in (50, 100):
         progress.on_train_batch_end(state(step, 100), module)
@@ -111,7 +112,7 @@ def test_progress_is_one_bar_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_progress_is_lines_elsewhere(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     monkeypatch.setattr(sys, "stderr", io.StringIO())
-    progress = Progress()
+    progress = Progress(4000)
     progress.on_train_start(state(0, 4000), cast(LightningModule, None))
     with caplog.at_level("INFO"):
         progress(50, ENTRY)

@@ -1,16 +1,13 @@
-"""The callbacks around the steps: averages, the last validation, the best checkpoint."""
+"""The callbacks around the steps: averages, random numbers, which steps are validated."""
 
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
-import pytest
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.trainer.states import TrainerFn
 
-from fcn_lightning.training import callbacks, checkpoint
-from fcn_lightning.training.task import SegmentationTask
+from fcn_lightning.training import callbacks
+from fcn_lightning.training.schedules import PolySchedule
 
 
 class Logger:
@@ -30,8 +27,14 @@ def test_the_training_log_averages_since_its_last_entry() -> None:
     log = callbacks.TrainingLog(2, [lambda step, entry: heard.append((step, entry))])
     module = cast(pl.LightningModule, None)
     group = {"lr": 0.5}
-    strategy = SimpleNamespace(root_device=torch.device("cpu"))
-    state = {"max_steps": 5, "loggers": [logger], "optimizers": [SimpleNamespace(param_groups=[group])], "strategy": strategy}
+    strategy = SimpleNamespace(root_device=torch.device("cpu"), reduce=lambda tensor, reduce_op: tensor)
+    state = {
+        "max_steps": 5,
+        "accumulate_grad_batches": 1,
+        "loggers": [logger],
+        "optimizers": [SimpleNamespace(param_groups=[group])],
+        "strategy": strategy,
+    }
     log.on_train_start(trainer(**state), module)
     for step in range(1, 6):
         log.on_train_batch_start(trainer(**state), module, None, step)
@@ -44,38 +47,33 @@ def test_the_training_log_averages_since_its_last_entry() -> None:
     assert [entry["data_share"] for _, entry in heard] == [line["train/data_share"] for _, line in logger.lines]
 
 
-def test_the_last_step_asks_for_a_validation() -> None:
-    for step, stops in ((4, False), (5, True)):
-        state = trainer(global_step=step, max_steps=5, should_stop=False)
-        callbacks.LastStepValidation().on_train_batch_end(state, cast(pl.LightningModule, None))
-        assert state.should_stop is stops
+def test_accumulated_parts_are_one_step() -> None:
+    heard: list[tuple[int, dict[str, float]]] = []
+    log = callbacks.TrainingLog(1, [lambda step, entry: heard.append((step, entry))])
+    module = cast(pl.LightningModule, None)
+    strategy = SimpleNamespace(root_device=torch.device("cpu"), reduce=lambda tensor, reduce_op: tensor)
+    optimizers = [SimpleNamespace(param_groups=[{"lr": 0.5}])]
+    state = {"max_steps": 2, "accumulate_grad_batches": 2, "loggers": [], "optimizers": optimizers, "strategy": strategy}
+    log.on_train_start(trainer(**state), module)
+    for batch, loss in enumerate((1.0, 3.0, float("nan"), 5.0)):
+        log.on_train_batch_start(trainer(**state), module, None, batch)
+        log.on_train_batch_end(trainer(**state, global_step=(batch + 1) // 2), module, {"loss": torch.tensor(loss)}, None, batch)
+    assert [(step, entry["loss"]) for step, entry in heard] == [(1, 2.0), (2, 5.0)], "a loss that is no number has no say"
 
 
-def test_best_keeps_the_weights_with_the_best_score(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    saved = iter("abc")
-    monkeypatch.setattr(checkpoint, "save", lambda _, path: path.write_text(next(saved)))
-    keeper = callbacks.CheckpointKeeper(tmp_path / "checkpoints")
-    state = trainer(state=SimpleNamespace(fn=TrainerFn.FITTING))
-    task = SegmentationTask.__new__(SegmentationTask)
-    torch.nn.Module.__init__(task)
-    for miou in (0.2, 0.5, 0.4):
-        task.scores = cast(Any, SimpleNamespace(miou=miou))
-        keeper.on_validation_end(state, task)
-    files = {path.name: path.read_text() for path in (tmp_path / "checkpoints").iterdir()}
-    assert files == {"last.ckpt": "c", "best.ckpt": "b"}
-    keeper.on_validation_end(trainer(state=SimpleNamespace(fn=TrainerFn.VALIDATING)), task)  # evaluate writes none
-    assert next(saved, None) is None
+def test_random_numbers_follow_from_seed_step_part_and_rank() -> None:
+    def draw(seed: int, step: int, batch: int, rank: int) -> float:
+        state = trainer(global_step=step, accumulate_grad_batches=2, global_rank=rank)
+        callbacks.StepSeed(seed).on_train_batch_start(state, cast(pl.LightningModule, None), None, batch)
+        return torch.rand(()).item()
+
+    drawn = [draw(*place) for place in ((0, 5, 0, 0), (1, 5, 0, 0), (0, 6, 0, 0), (0, 5, 1, 0), (0, 5, 0, 1))]
+    assert len(set(drawn)) == 5
+    torch.rand(7)
+    assert draw(0, 5, 0, 0) == drawn[0], "whatever was drawn before"
+    assert draw(0, 5, 4, 0) == drawn[0], "batches are counted from a resume on, parts are not"
 
 
-def test_a_checkpoint_that_cannot_be_written_leaves_the_old_one(tmp_path: Path) -> None:
-    path = tmp_path / "last.ckpt"
-    path.write_text("old")
-
-    class Failing:
-        def save_checkpoint(self, target: Path) -> None:
-            target.write_text("half")
-            raise OSError("No space left on device")
-
-    with pytest.raises(OSError, match="No space"):
-        checkpoint.save(cast(pl.Trainer, Failing()), path)
-    assert path.read_text() == "old"
+def test_which_steps_are_validated() -> None:
+    validation = callbacks.Validation(PolySchedule(max_steps=10, val_interval=4, power=0.9, min_lr=0.0))
+    assert [step for step in range(12) if validation.is_due(step)] == [4, 8, 10]

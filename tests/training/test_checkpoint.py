@@ -1,5 +1,6 @@
 """Checkpoints load without executing anything, carry what prediction needs, and are refused in words when broken."""
 
+import json
 import os
 import pickle
 from pathlib import Path
@@ -8,12 +9,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors import safe_open
 
 import fcn_lightning
 from fcn_lightning import InputError
 from fcn_lightning.data.shapes import LABELS, draw_scene
 from fcn_lightning.training.checkpoint import CARD
 from fcn_lightning.zoo.load import load
+from tests.processes import assert_equal
 
 
 @pytest.fixture
@@ -31,6 +34,31 @@ def rewrite(best: Path, target: Path, change: Any) -> Path:
     change(content)
     torch.save(content, target)
     return target
+
+
+def test_safetensors_carry_the_same_network_and_its_figures(best: Path) -> None:
+    path = best.with_suffix(".safetensors")
+    one, other = load(best), load(path)
+    assert one.card == other.card
+    assert_equal(one.model.state_dict(), other.model.state_dict())
+    with safe_open(path, framework="pt") as file:
+        card = json.loads(file.metadata()["fcn_lightning"])
+    status = json.loads((best.parents[1] / "status.json").read_text())
+    assert card["row"] is None
+    assert {key: card["figures"][key] for key in ("step", "mIoU")} == status["best"]
+    assert card["labels"]["classes"] == list(LABELS.classes)
+    assert (card["mean"], card["inference"]["mode"]) == ([123.675, 116.28, 103.53], "whole")
+
+
+@pytest.mark.parametrize("broken", [b"", b"\xff" * 64, b"\x08\0\0\0\0\0\0\0not json"])
+def test_a_broken_safetensors_file_is_refused(best: Path, tmp_path: Path, broken: bytes) -> None:
+    path = tmp_path / "best.safetensors"
+    path.write_bytes(broken)
+    with pytest.raises(InputError, match=r"best\.safetensors is damaged or no safetensors file"):
+        load(path)
+    path.write_bytes(best.with_suffix(".safetensors").read_bytes()[:-9])
+    with pytest.raises(InputError, match=r"best\.safetensors is damaged or no safetensors file"):
+        load(path)
 
 
 def test_carries_what_prediction_needs(best: Path) -> None:

@@ -1,7 +1,9 @@
 """`load`: a run folder, a checkpoint, a published file, a row; each in its own test mode, and refused in words."""
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,6 +15,7 @@ import fcn_lightning
 from fcn_lightning import InputError
 from fcn_lightning.data.shapes import LABELS, draw_scene
 from fcn_lightning.evaluation.predictor import Predictor
+from fcn_lightning.training.checkpoint import CARD
 from fcn_lightning.zoo import recipes
 from fcn_lightning.zoo.load import load, load_requested
 from tests.conftest import ROOT
@@ -36,7 +39,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty cache, with nothing reachable outside it."""
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "hub"))
     monkeypatch.setenv("FCN_MIRRORS", "file:///nowhere")
-    monkeypatch.setattr("urllib.request.urlopen", no_network)
+    monkeypatch.setattr("urllib.request.OpenerDirector.open", no_network)
     (tmp_path / "hub/checkpoints").mkdir(parents=True)
     return tmp_path / "hub/checkpoints"
 
@@ -249,3 +252,50 @@ def test_weights_are_requested(published: tuple[str, Path], weights: Path, cache
 )
 def test_requests_that_make_no_sense(request_: tuple[str | None, str | None, str | None], words: str) -> None:
     assert words in refusal(load_requested, *request_)
+
+
+def nested(levels: int) -> object:
+    """A list of a few entries that stands for 9 to the power of `levels` words."""
+    value: object = "ha"
+    for _ in range(levels):
+        value = [value] * 9
+    return value
+
+
+CHANGES: dict[str, Callable[[dict[str, Any]], object]] = {
+    "target": lambda card: card | {"_target_": "os.mkdir", "_args_": ["executed"]},
+    "target of the network": lambda card: card | {"model": card["model"] | {"_target_": "os.mkdir", "path": "executed"}},
+    "target of the test mode": lambda card: card | {"inference": {"_target_": "os.mkdir", "path": "executed"}},
+    "many words": lambda card: card | {"mean": nested(12)},
+    "many words in a name": lambda card: card | {"labels": card["labels"] | {"classes": nested(12)}},
+    "a long word": lambda card: card | {"dataset": "x" * 2000},
+    "an object": lambda card: card | {"dataset": torch.zeros(2)},
+    "no card": lambda card: "card",
+    "names that are numbers": lambda card: card | {"labels": card["labels"] | {"classes": list(range(9))}},
+    "a name that steers the terminal": lambda card: card | {"labels": card["labels"] | {"classes": ["\x1b[2J"] * 9}},
+    "values that are words": lambda card: card | {"labels": card["labels"] | {"values": ["a"] * 9}},
+    "colours of two numbers": lambda card: card | {"labels": card["labels"] | {"palette": [[1, 2]] * 9}},
+    "an image size beyond reason": lambda card: card | {"base_scale": [1 << 40, 1 << 40]},
+    "an image size of one number": lambda card: card | {"base_scale": [7]},
+    "a depth beyond reason": lambda card: card | {"model": card["model"] | {"depth": 10**9}},
+    "a window of words": lambda card: (
+        card | {"inference": card["inference"] | {"mode": "slide", "crop_size": "ab", "stride": "ab"}}
+    ),
+    "an unknown mode": lambda card: card | {"inference": card["inference"] | {"mode": nested(2)}},
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_card_is_read_as_words_and_numbers_alone(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    content = torch.load(trained / "checkpoints/best.ckpt", weights_only=True)
+    torch.save({"state_dict": content["state_dict"], CARD: CHANGES[change](content[CARD])}, "w.ckpt")
+    if change == "target":
+        assert load("w.ckpt").card == load(trained).card, "an entry that nobody asks for is passed over"
+    else:
+        text = refusal(load, "w.ckpt")
+        assert text.startswith("checkpoint w.ckpt")
+        assert len(text) < 600
+    assert not Path("executed").exists()

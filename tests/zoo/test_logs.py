@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from fcn_lightning import InputError
+from fcn_lightning.zoo import logs
 from fcn_lightning.zoo.logs import TrainEntry, ValEntry, read_log
 from tests.zoo.log_files import STEPS, VAL_INTERVAL, write_v0, write_v1
 
@@ -127,6 +128,13 @@ BROKEN = {
     "broken in the middle": (f"{json.dumps(TRAIN)}\n{json.dumps(TRAIN)[:20]}\n{json.dumps(VAL)}".encode(), "line 2 is no JSON"),
     "no rate": (json.dumps({"mode": "train", "iter": 1, "loss": 1.0}).encode(), "line 1 has no lr"),
     "text for a number": (json.dumps(TRAIN | {"loss": "low"}).encode(), "line 1: loss is 'low', and a number belongs there"),
+    "a number beyond any float": (json.dumps(TRAIN | {"loss": 10**400}).encode(), "line 1: loss is 1000"),
+    "a step of five thousand digits": (
+        json.dumps(TRAIN).replace("50", "5" * 5000).encode() + b"\n{}\n",
+        "line 1 is no JSON object",
+    ),
+    "an endless step": (json.dumps(TRAIN | {"iter": float("inf")}).encode(), "line 1: iter is inf, and a whole number"),
+    "lists in lists": (b"[" * 100_000 + b"\n{}\n", "line 1 is no JSON object"),
     "half a step": (json.dumps(TRAIN | {"iter": 1.5}).encode(), "line 1: iter is 1.5, and a whole number belongs there"),
 }
 
@@ -147,3 +155,12 @@ def test_a_missing_file_and_a_folder_are_refused(tmp_path: Path) -> None:
         read_log(tmp_path / "no.json")
     with pytest.raises(InputError, match=r"is a folder; give the log file"):
         read_log(tmp_path)
+
+
+def test_a_log_of_any_length_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write(tmp_path / "x.log", TRAIN, VAL)
+    monkeypatch.setattr(logs, "MAX_BYTES", path.stat().st_size)
+    assert list(read_log(path).train) == [50]
+    monkeypatch.setattr(logs, "MAX_BYTES", path.stat().st_size - 1)
+    with pytest.raises(InputError, match=r"x\.log has more than \d+ bytes, and is no training log"):
+        read_log(path)

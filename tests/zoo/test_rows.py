@@ -9,7 +9,7 @@ import pytest
 from fcn_lightning.evaluation.inference import slide_windows
 from fcn_lightning.evaluation.predictor import Predictor
 from fcn_lightning.reporting.run_plots import RunPlots
-from fcn_lightning.training.callbacks import CheckpointKeeper
+from fcn_lightning.training.keeper import CheckpointKeeper
 from fcn_lightning.zoo.recipes import card, row, rows
 from tests.conftest import Run
 from tests.data.layouts import draw
@@ -32,7 +32,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 def test_trains_validates_and_labels(run: Run, data: dict[str, Path], name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     # 43 checkpoints of up to half a gigabyte and their pictures are tested with smaller networks, in tests/test_train.py.
     monkeypatch.setattr(CheckpointKeeper, "on_validation_end", lambda *args: None)
-    for hook in ("on_validation_end", "on_train_end"):
+    for hook in ("on_validation_end", "on_fit_end"):
         monkeypatch.setattr(RunPlots, hook, lambda *args: None)
     published, described = row(name), card(name)
     sliding = described.inference.mode == "slide"

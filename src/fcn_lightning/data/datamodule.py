@@ -2,6 +2,7 @@
 
 import gc
 import os
+import signal
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from functools import cached_property
@@ -18,10 +19,11 @@ from fcn_lightning.data.batches import collate_train, collate_val, train_batch, 
 from fcn_lightning.data.cache import SampleCache
 from fcn_lightning.data.dataset import Labels, SegmentationDataset, TrainSamples, ValSamples
 from fcn_lightning.data.label_map import REDUCE_ZERO_LABEL, with_label_map
-from fcn_lightning.data.sampler import PositionSampler
+from fcn_lightning.data.sampler import PositionSampler, ShardSampler
 from fcn_lightning.data.transforms import MS_RATIOS, Augment, ImagePreparation, train_transform
 
 MAX_WORKERS = 8  # more do not pay for one training process
+LAST_SECONDS = 10  # that a loader process goes on after a SIGTERM
 
 
 class SegmentationDataModule(pl.LightningDataModule, ABC):
@@ -74,12 +76,14 @@ class SegmentationDataModule(pl.LightningDataModule, ABC):
         self.crop_size = _pair(crop_size)
         self.global_batch_size = global_batch_size
         self.workers = default_workers() if workers is None else workers
+        self._share_cores = workers is None
         self.seed = seed
         self.root = root
         self.cache = cache
         self.augment = augment
         self.label_map = REDUCE_ZERO_LABEL if reduce_zero_label and not label_map else label_map
         self.max_steps = 0
+        self.accumulate = 1
         self.ratios: tuple[float, ...] = (1.0,)
 
     @property
@@ -138,10 +142,20 @@ class SegmentationDataModule(pl.LightningDataModule, ABC):
             )
         return found
 
-    def plan(self, *, max_steps: int, ms_flip: bool) -> None:
-        """Say how long the training stream is, and whether images are tested at the published ratios."""
+    def plan(self, *, max_steps: int, ms_flip: bool, accumulate: int = 1, processes: int = 1) -> None:
+        """Say what the loaders are for.
+
+        Args:
+            max_steps: length of the training stream in optimiser steps.
+            ms_flip: test images at the published ratios.
+            accumulate: batches per optimiser step that each process reads one after the other.
+            processes: of this machine that train together; they share its cores where `workers` leaves that open.
+        """
         self.max_steps = max_steps
+        self.accumulate = accumulate
         self.ratios = MS_RATIOS if ms_flip else (1.0,)
+        if self._share_cores:
+            self.workers = default_workers(processes)
 
     @cached_property
     def train_data(self) -> SegmentationDataset:
@@ -184,13 +198,14 @@ class SegmentationDataModule(pl.LightningDataModule, ABC):
 
     def train_dataloader(self) -> DataLoader[dict[str, Any]]:
         """Return batches {"image": (B, h, w, 3) uint8, "mask": (B, h, w) uint8, "sizes", "index"} from the trainer's step on."""
-        trainer = self.trainer
+        rank, world_size = self._place()
         sampler = PositionSampler(
             global_batch_size=self.global_batch_size,
             max_steps=self.max_steps,
-            start_step=trainer.global_step if trainer else 0,
-            rank=trainer.global_rank if trainer else 0,
-            world_size=trainer.world_size if trainer else 1,
+            start_step=self.trainer.global_step if self.trainer else 0,
+            rank=rank,
+            world_size=world_size,
+            accumulate=self.accumulate,
         )
         return DataLoader(
             self.train_samples(),
@@ -207,18 +222,36 @@ class SegmentationDataModule(pl.LightningDataModule, ABC):
         return TrainSamples(self.train_data, transform, crop_size=self.crop_size, seed=self.seed)
 
     def val_dataloader(self) -> DataLoader[dict[str, Any]]:
-        """Return one image at a time: {"images": [(1, h, w, 3) uint8 per ratio], "mask": (H, W), "index": int}."""
-        samples = ValSamples(self.val_data, ImagePreparation(self.base_scale, self.ratios))
-        return DataLoader(samples, batch_size=1, collate_fn=collate_val, num_workers=self.workers, worker_init_fn=_start_worker)
+        """Return one image at a time: {"images": [(1, h, w, 3) uint8 per ratio], "mask": (H, W), "index": int}.
+
+        Several processes share the images: each one is read by exactly one of them.
+        """
+        rank, world_size = self._place()
+        return DataLoader(
+            ValSamples(self.val_data, ImagePreparation(self.base_scale, self.ratios)),
+            sampler=ShardSampler(len(self.val_data), rank=rank, world_size=world_size),
+            batch_size=1,
+            collate_fn=collate_val,
+            num_workers=self.workers,
+            worker_init_fn=_start_worker,
+        )
+
+    def _place(self) -> tuple[int, int]:
+        """Return the rank of this process, and of how many."""
+        return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
 
     def on_after_batch_transfer(self, batch: dict[str, Any], dataloader_idx: int) -> dict[str, Any]:
         """Normalise a batch on its device, as `train_batch` and `val_batch` say."""
         return train_batch(batch) if "sizes" in batch else val_batch(batch)
 
 
-def default_workers() -> int:
-    """Return loader processes for the cores at hand: half of them, at least one, at most eight."""
-    return max(1, min(MAX_WORKERS, available_cores() // 2))
+def default_workers(processes: int = 1) -> int:
+    """Return loader processes for the cores at hand: half of them, at least one, at most eight.
+
+    Args:
+        processes: of this machine that train together; each gets its part.
+    """
+    return max(1, min(MAX_WORKERS, available_cores() // 2 // processes))
 
 
 def available_cores() -> int:
@@ -251,6 +284,10 @@ def _require_files(dataset: SegmentationDataset) -> SegmentationDataset:
 
 
 def _start_worker(worker: int) -> None:
+    # A terminal sends Ctrl-C, and a cluster SIGTERM, to all processes at once. The training process then finishes its step, for
+    # which it needs the loaders; these end with it. A loader that outlives a SIGTERM for long is stuck, and ends by an alarm.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda *_: signal.alarm(LAST_SECONDS))
     cv2.setNumThreads(0)  # the workers themselves are the parallelism; OpenCV's threads would fight them
     gc.freeze()  # a garbage collection writes to every object that it visits: leave those of the parent's memory alone
 

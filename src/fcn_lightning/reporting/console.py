@@ -1,11 +1,11 @@
-"""Text for people: the start block, the table after a validation, the progress line."""
+"""Text for people: the table after a validation, the progress line, what to change where training waits for data."""
 
 import logging
 import math
 import sys
 import time
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from pytorch_lightning import Callback, LightningModule, Trainer
@@ -28,21 +28,16 @@ QUIET_WARNINGS = (
     "The number of training batches .* is smaller than the logging interval",  # TrainingLog has an interval of its own
     ".*does not have many workers",  # the cores at hand decide
     ".*LeafSpec.* is deprecated",  # inside Lightning
+    "You are running on single node with no parallelization, so distributed has no effect",
 )
 
 
 def quiet_lightning() -> None:
     """Silence Lightning's banners and the warnings above."""
-    logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
+    for name in ("pytorch_lightning", "lightning_fabric", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)
     for message in QUIET_WARNINGS:
         warnings.filterwarnings("ignore", message)
-
-
-def start_block(rows: Iterable[tuple[str, str]]) -> str:
-    """Lay out what a run is about to do, one aligned line per fact."""
-    rows = list(rows)
-    width = max(len(name) for name, _ in rows)
-    return "\n".join(f"{name:<{width}}  {value}" for name, value in rows)
 
 
 def score_table(result: Scores, classes: tuple[str, ...]) -> str:
@@ -79,16 +74,19 @@ class ScoreTable(Callback):
 
 
 class Progress(Callback):
-    """One progress bar on a terminal, plain lines elsewhere: a callback, and a listener of `TrainingLog`."""
+    """One progress bar on a terminal, plain lines elsewhere: a callback, and a listener of `TrainingLog`.
 
-    def __init__(self) -> None:
+    Args:
+        max_steps: of the whole run.
+    """
+
+    def __init__(self, max_steps: int) -> None:
         """Show nothing yet."""
         self.bar: tqdm | None = None
-        self.max_steps = 0
+        self.max_steps = max_steps
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Start the bar, below what was printed before."""
-        self.max_steps = trainer.max_steps
         if sys.stderr.isatty():
             self.bar = tqdm(total=self.max_steps, initial=trainer.global_step, unit="step", dynamic_ncols=True)
 
@@ -174,7 +172,7 @@ class EvaluationProgress(Callback):
     """Show how far an evaluation is: a bar on a terminal, a line now and then elsewhere.
 
     Args:
-        images: to be evaluated.
+        images: to be evaluated, by this process.
     """
 
     def __init__(self, images: int) -> None:

@@ -44,14 +44,14 @@ class Setting:
 
     Args:
         precision: of the training steps, as Lightning names it.
-        processes: that train together.
+        norm_batch: images that BatchNorm's statistics of one forward pass are of.
         start: what the network starts from, in words.
         datamodule: set up.
         class_weight: of the loss, as resolved.
     """
 
     precision: str
-    processes: int
+    norm_batch: int
     start: str
     datamodule: SegmentationDataModule
     class_weight: Sequence[float] | None = None
@@ -91,8 +91,8 @@ def make_ledger(row: Row, published: dict[str, Any], config: dict[str, Any], set
     was, batch = published["dataset"]["global_batch_size"], config["dataset"]["global_batch_size"]
     found = [
         ("batch", str(was), str(batch)),
-        # Published runs synchronise their statistics over all GPUs; here each process has its own.
-        ("BatchNorm batch", str(was), str(batch // setting.processes)),
+        # Published runs synchronise their statistics over all GPUs.
+        ("BatchNorm batch", str(was), str(setting.norm_batch)),
         ("precision", "16-mixed" if "FP16" in row.method else "32-true", setting.precision),
         ("weights", "ImageNet", setting.start),
         *_data_counts(setting.datamodule),

@@ -1,5 +1,6 @@
-"""Trackers beside the run folder: Weights & Biases."""
+"""Where metrics go: `metrics.csv` in the run folder, and trackers beside it: Weights & Biases."""
 
+import csv
 import netrc
 import os
 from collections.abc import Sequence
@@ -7,7 +8,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlparse
 
-from pytorch_lightning.loggers import Logger, WandbLogger
+from pytorch_lightning.loggers import CSVLogger, Logger, WandbLogger
 
 from fcn_lightning import InputError
 from fcn_lightning.data.images import UInt8
@@ -15,7 +16,37 @@ from fcn_lightning.data.images import UInt8
 MODES = ("auto", "online", "offline")
 
 
-def wandb_logger(*, project: str, name: str, mode: str, folder: str) -> WandbLogger:
+class MetricsFile(CSVLogger):
+    """`metrics.csv` of a run folder, written at each entry, so that a kill loses none; a continued run goes on in it.
+
+    Args:
+        folder: of the run.
+        step: optimiser steps that a continued run has done; entries of later ones are taken back.
+    """
+
+    def __init__(self, folder: Path, step: int) -> None:
+        """Read what is there."""
+        super().__init__(folder, name="", version="", flush_logs_every_n_steps=1)
+        self._earlier: list[dict[str, Any]] = []
+        path = folder / "metrics.csv"
+        if step and path.is_file():
+            with path.open(newline="", encoding="utf-8") as file:
+                rows = [{key: value for key, value in row.items() if key and value} for row in csv.DictReader(file)]
+            self._earlier = [row for row in rows if row.get("step", "").isdigit() and int(row["step"]) <= step]
+
+    @property
+    def experiment(self) -> Any:
+        """Return Lightning's writer, which removes an earlier file, and give it that file's entries first."""
+        writer = super().experiment
+        if self._earlier:
+            writer.metrics, self._earlier = [*self._earlier, *writer.metrics], []
+            writer.save()
+        return writer
+
+
+def wandb_logger(
+    *, project: str, name: str, mode: str, folder: str, group: str | None = None, id: str | None = None
+) -> WandbLogger:
     """Build a W&B logger that never asks for an account.
 
     Args:
@@ -23,6 +54,8 @@ def wandb_logger(*, project: str, name: str, mode: str, folder: str) -> WandbLog
         name: of this run.
         mode: "online", "offline", or "auto": online where an API key is present.
         folder: run folder; the tracker's files go there.
+        group: of runs; None for none.
+        id: of this run; a continued run goes on under it. None for a new one.
     """
     if mode not in MODES:
         raise InputError(f"logger.mode={mode} is not known; use {', '.join(MODES)}")
@@ -31,7 +64,17 @@ def wandb_logger(*, project: str, name: str, mode: str, folder: str) -> WandbLog
     # remembers where a process had its first run.
     place = Path(folder).absolute()
     place.mkdir(parents=True, exist_ok=True)
-    return WandbLogger(project=project, name=name, save_dir=place, offline=not online, dir=str(place))
+    return WandbLogger(
+        project=project,
+        name=name,
+        save_dir=place,
+        offline=not online,
+        dir=str(place),
+        group=group,
+        job_type="train",
+        id=id,
+        resume="allow" if id else None,
+    )
 
 
 def log_config(loggers: Sequence[Logger], config: dict[str, Any]) -> None:

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import math
+import os
 import platform
 import subprocess
 import sys
@@ -45,12 +46,33 @@ def claim(folder: Path, config: str, overrides: Sequence[str]) -> None:
         InputError: the folder belongs to another run.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    part = folder / f".config.yaml.{os.getpid()}"
+    part.write_text(config, encoding="utf-8")
     try:
-        with (folder / "config.yaml").open("x", encoding="utf-8") as file:  # "x": of two runs at once, one fails
-            file.write(config)
+        os.link(part, folder / "config.yaml")  # whole at once, for the ranks that wait for it; of two runs at once, one fails
     except FileExistsError as error:
         raise InputError(f"{folder} belongs to another run, which is never overwritten; choose another hydra.run.dir") from error
+    except OSError:  # not every file system has links
+        part.rename(folder / "config.yaml")
+    finally:
+        part.unlink(missing_ok=True)
     (folder / "overrides.txt").write_text("\n".join(overrides) + "\n", encoding="utf-8")
+
+
+def reclaim(folder: Path, config: str, overrides: Sequence[str], step: int) -> None:
+    """Note that a run goes on in its folder.
+
+    Args:
+        folder: of the run.
+        config: the resolved configuration as YAML, with what changed.
+        overrides: as typed now.
+        step: optimiser steps done.
+    """
+    part = folder / ".config.yaml.part"
+    part.write_text(config, encoding="utf-8")
+    part.replace(folder / "config.yaml")
+    with (folder / "overrides.txt").open("a", encoding="utf-8") as file:
+        file.write("\n".join([f"# continued at step {step} with", *(f"# {override}" for override in overrides)]) + "\n")
 
 
 def write_environment(folder: Path, device: str) -> None:

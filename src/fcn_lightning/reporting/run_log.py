@@ -1,6 +1,7 @@
 """`log.jsonl`: the run's log with the keys and fractions of published logs, so that their tools read it."""
 
 import json
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -28,15 +29,18 @@ class RunLog(Callback):
     Args:
         path: file to write.
         steps_per_epoch: training images over global batch size.
+        step: optimiser steps that a continued run has done; lines of later ones, and one that was cut off, are taken back.
 
     Source: open-mmlab/mmcv, `TextLoggerHook` of release 1.2.
     """
 
-    def __init__(self, path: Path, steps_per_epoch: float) -> None:
+    def __init__(self, path: Path, steps_per_epoch: float, step: int = 0) -> None:
         """Write nothing yet."""
         self.path = path
         self.steps_per_epoch = steps_per_epoch
         self._lr = 0.0
+        if path.is_file():
+            _rewind(path, step)
 
     def __call__(self, step: int, entry: dict[str, float]) -> None:
         """Write a training line."""
@@ -67,3 +71,14 @@ class RunLog(Callback):
         rounded = {key: round(value, DECIMALS) if isinstance(value, float) else value for key, value in line.items()}
         with self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(rounded) + "\n")
+
+
+def _rewind(path: Path, step: int) -> None:
+    kept = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        with suppress(ValueError, KeyError, TypeError):
+            if json.loads(line)["iter"] <= step:
+                kept.append(line + "\n")
+    part = path.with_name(f".{path.name}.part")
+    part.write_text("".join(kept), encoding="utf-8")
+    part.replace(path)

@@ -7,7 +7,7 @@ import pytorch_lightning as pl
 from torch import Tensor
 
 from fcn_lightning.data.dataset import SegmentationDataset
-from fcn_lightning.data.images import UInt8, write_png
+from fcn_lightning.data.images import write_png
 from fcn_lightning.reporting import figures
 from fcn_lightning.reporting.loggers import log_images
 from fcn_lightning.reporting.panels import panel
@@ -34,7 +34,6 @@ class RunPlots(pl.Callback):
         self.published = published
         step = -(-len(dataset) // panels)  # rounded up
         self.shown = set(range(0, len(dataset), step))
-        self._panels: dict[str, UInt8] = {}
 
     def on_validation_batch_end(
         self,
@@ -45,32 +44,36 @@ class RunPlots(pl.Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        """Draw the panel of a chosen sample."""
+        """Write the panel of a chosen sample: each process those of its own images."""
         if batch["index"] in self.shown and isinstance(pl_module, SegmentationTask):
             image, mask = self.dataset[batch["index"]]
             pred = outputs.to(batch["mask"].dtype).cpu().numpy()
-            self._panels[f"{batch['index']:05d}"] = panel(image, mask, pred, pl_module.card.labels.palette)
+            write_png(self._panel(batch["index"]), panel(image, mask, pred, pl_module.card.labels.palette))
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Write all pictures; the tracker gets the panels too."""
+        """Write all other pictures; the tracker gets the panels of all processes, which have met by now."""
         if not isinstance(pl_module, SegmentationTask) or pl_module.scores is None or pl_module.confmat is None:
             return
+        if not trainer.is_global_zero:
+            return
         classes = pl_module.card.labels.classes
-        for name, picture in self._panels.items():
-            write_png(self.folder / "samples" / f"{name}.png", picture)
         figures.class_bars(pl_module.scores, classes, self.folder / "plots" / "classes.png")
         figures.confusion(pl_module.confmat, classes, self.folder / "plots" / "confusion.png")
-        log_images(trainer.loggers, "samples", list(self._panels.values()), trainer.global_step)
-        self._panels = {}
+        panels = [str(path) for index in sorted(self.shown) if (path := self._panel(index)).is_file()]
+        log_images(trainer.loggers, "samples", panels, trainer.global_step)
         if self.published is not None:
             for logger in trainer.loggers:
                 logger.save()  # metrics.csv lags behind otherwise
             self._draw_curves()
             log_images(trainer.loggers, "curves", [str(self._curves)], trainer.global_step)
 
-    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+    def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Draw the curves of the whole run."""
-        self._draw_curves()
+        if trainer.is_global_zero:
+            self._draw_curves()
+
+    def _panel(self, index: int) -> Path:
+        return self.folder / "samples" / f"{index:05d}.png"
 
     @property
     def _curves(self) -> Path:

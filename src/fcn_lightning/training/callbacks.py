@@ -1,29 +1,72 @@
-"""What happens around the steps: averaged logging, the last validation, checkpoints."""
+"""What happens around the steps: random numbers, averaged logging, validation, going on with an earlier run."""
 
-import os
-import shutil
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.trainer.states import TrainerFn
 from torch import Tensor
 
-from fcn_lightning.training import checkpoint
 from fcn_lightning.training.data_wait import DataWait
-from fcn_lightning.training.task import SegmentationTask
+from fcn_lightning.training.schedules import PolySchedule
 
 
-class LastStepValidation(pl.Callback):
-    """Validate after the last step, also where the schedule's interval does not divide its length."""
+def is_step_end(trainer: pl.Trainer, batch_idx: int) -> bool:
+    """Tell whether the optimiser has stepped after this batch, counted from 0: with accumulation, only after the last part."""
+    return (batch_idx + 1) % trainer.accumulate_grad_batches == 0
 
-    def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *args: Any) -> None:
-        """Ask for the end, which makes Lightning validate first."""
-        if trainer.global_step >= trainer.max_steps:
-            trainer.should_stop = True
+
+class StepSeed(pl.Callback):
+    """Seed the random numbers of each step, those of dropout, by the seed, the step and the rank: a resume is exact without state.
+
+    Args:
+        seed: of the run.
+    """
+
+    def __init__(self, seed: int) -> None:
+        """Keep the seed."""
+        self.seed = seed
+
+    def on_train_batch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int) -> None:
+        """Seed one batch; the parts of a step differ."""
+        part = batch_idx % trainer.accumulate_grad_batches
+        entropy = [self.seed, trainer.global_step, part, trainer.global_rank]
+        (seed,) = np.random.SeedSequence(entropy).generate_state(1, np.uint64)
+        torch.manual_seed(int(seed))
+
+
+class Validation(pl.Callback):
+    """Validate every few steps, and after the last one; this, not Lightning's count of batches, decides when.
+
+    Args:
+        schedule: steps, and how many between validations.
+    """
+
+    def __init__(self, schedule: PolySchedule) -> None:
+        """Keep the schedule."""
+        self.schedule = schedule
+
+    def is_due(self, step: int) -> bool:
+        """Tell whether the weights after so many steps are validated."""
+        return step > 0 and (step % self.schedule.val_interval == 0 or step == self.schedule.max_steps)
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Validate where it is due."""
+        if is_step_end(trainer, batch_idx) and self.is_due(trainer.global_step):
+            self.run(trainer)
+
+    def run(self, trainer: pl.Trainer) -> None:
+        """Validate now, as Lightning's own loop does it between two batches."""
+        trainer.validating = True
+        first = trainer._logger_connector._first_loop_iter
+        trainer.lightning_module.on_validation_model_zero_grad()
+        trainer.fit_loop.epoch_loop.val_loop.run()
+        trainer.training = True
+        trainer._logger_connector._first_loop_iter = first
 
 
 class TrainingLog(pl.Callback):
@@ -32,7 +75,7 @@ class TrainingLog(pl.Callback):
     The values go to the trainer's loggers under `train/*` and `lr`, and to the listeners.
 
     Args:
-        interval: steps between two entries; each is the mean since the one before.
+        interval: steps between two entries; each is the mean since the one before, over all processes.
         listeners: called with the step (1-based) and the entry, which also holds `time` and `data_time`, seconds per step and
             of these the wait for data, and `data_share`, the one over the other. The wait for the very first batch is not
             counted: the loader processes start up in it.
@@ -49,6 +92,7 @@ class TrainingLog(pl.Callback):
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Choose the clock of the device."""
         self._wait = DataWait(trainer.strategy.root_device)
+        self._mark = self._first = 0.0
 
     def on_train_batch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int) -> None:
         """Count the wait for this batch, and note the rate that the step will use."""
@@ -62,7 +106,8 @@ class TrainingLog(pl.Callback):
         """Collect one step; the tensors stay on their device until they are averaged."""
         self._outputs.append({key: value.detach() for key, value in outputs.items()})
         self._mark = time.perf_counter()
-        if trainer.global_step % self.interval == 0 or trainer.global_step >= trainer.max_steps:
+        step = trainer.global_step
+        if is_step_end(trainer, batch_idx) and (step % self.interval == 0 or step >= trainer.max_steps):
             self._flush(trainer)
         self._wait.begin()
 
@@ -74,8 +119,11 @@ class TrainingLog(pl.Callback):
         self._wait.begin()
 
     def _flush(self, trainer: pl.Trainer) -> None:
-        steps = len(self._outputs)
-        means = {key: torch.stack([output[key].float() for output in self._outputs]).mean().item() for key in self._outputs[0]}
+        steps = len(self._outputs) // trainer.accumulate_grad_batches
+        # A step that was left out because its loss is NaN is left out here, too.
+        own = torch.stack([torch.stack([output[key].float() for output in self._outputs]).nanmean() for key in self._outputs[0]])
+        # Every rank comes here after the same step, so this exchange meets its counterparts.
+        means = dict(zip(self._outputs[0], trainer.strategy.reduce(own, reduce_op="mean").tolist(), strict=True))
         seconds = (self._mark - self._first) / steps
         data_time = self._wait.take() / steps
         means["data_share"] = min(1.0, data_time / seconds)
@@ -86,29 +134,3 @@ class TrainingLog(pl.Callback):
         for listener in self.listeners:
             listener(trainer.global_step, entry)
         self._outputs, self._first = [], self._mark
-
-
-class CheckpointKeeper(pl.Callback):
-    """Keep `last.ckpt` and `best.ckpt`, judged by the validation of exactly those weights.
-
-    Args:
-        folder: where the files go.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        """Nothing has been validated yet."""
-        self.folder = folder
-        self.best = float("-inf")
-
-    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Save the weights that were just validated."""
-        if not isinstance(pl_module, SegmentationTask) or pl_module.scores is None or trainer.state.fn != TrainerFn.FITTING:
-            return
-        self.folder.mkdir(parents=True, exist_ok=True)
-        last = self.folder / "last.ckpt"
-        checkpoint.save(trainer, last)
-        if pl_module.scores.miou > self.best:
-            self.best = pl_module.scores.miou
-            temporary = self.folder / ".best.ckpt.part"
-            shutil.copyfile(last, temporary)
-            os.replace(temporary, self.folder / "best.ckpt")

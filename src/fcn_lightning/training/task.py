@@ -4,11 +4,12 @@ from typing import Any
 
 import pytorch_lightning as pl
 from pytorch_lightning.utilities.types import OptimizerLRScheduler
-from torch import Tensor
+from torch import Tensor, distributed
 from torchmetrics import MeanMetric
 
 from fcn_lightning.evaluation.confusion import ConfusionMatrix
 from fcn_lightning.evaluation.dialects import Dialect, dialects
+from fcn_lightning.evaluation.image_counts import Counts, ImageCounts
 from fcn_lightning.evaluation.inference import log_scores, predict_scores
 from fcn_lightning.evaluation.predictor import Card
 from fcn_lightning.evaluation.scores import Scores, scores
@@ -43,9 +44,11 @@ class SegmentationTask(pl.LightningModule):
         self.loss = PixelCrossEntropy(align_corners=model.align_corners, class_weight=loss.class_weight)
         self.unweighted_loss = PixelCrossEntropy(align_corners=model.align_corners)  # of validation: the same for any weights
         self.confusion = ConfusionMatrix(len(card.labels.classes))
+        self.image_counts = ImageCounts(len(card.labels.classes))
         self.val_loss = MeanMetric()
         self.scores: Scores | None = None
         self.confmat: Tensor | None = None
+        self.counts: Counts | None = None
         self.dialects: tuple[Dialect, ...] | None = None
 
     def training_step(self, batch: dict[str, Tensor], batch_index: int) -> dict[str, Tensor]:
@@ -70,6 +73,12 @@ class SegmentationTask(pl.LightningModule):
             "acc_seg_aux": acc_seg_aux,
         }
 
+    def on_validation_start(self) -> None:
+        """Give all processes the BatchNorm statistics of rank 0, which are saved: each has its own after a training step."""
+        if self.trainer.world_size > 1:
+            for buffer in self.model.buffers():
+                distributed.broadcast(buffer, src=0)
+
     def validation_step(self, batch: dict[str, Any], batch_index: int) -> Tensor:
         """Label one image and count it.
 
@@ -84,6 +93,7 @@ class SegmentationTask(pl.LightningModule):
         scored = predict_scores(self.model, batch["images"], (mask.shape[0], mask.shape[1]), self.card.inference)
         pred = scored.argmax(1)[0]
         self.confusion.update(pred, mask)
+        self.image_counts.update(pred, mask, batch["index"])
         loss, _ = self.unweighted_loss(log_scores(scored, self.card.inference), mask[None])
         self.val_loss.update(loss)
         return pred
@@ -93,11 +103,14 @@ class SegmentationTask(pl.LightningModule):
         self.confmat = self.confusion.compute().cpu()
         self.scores = result = scores(self.confmat)
         self.dialects = dialects(self.confmat, self.confusion.image_miou())
+        self.counts = self.image_counts.counts()
         metrics = val_metrics(result, self.card.labels.classes) | {"val/loss": self.val_loss.compute().item()}
-        self.log_dict(metrics, logger=False)  # for callbacks; to the loggers directly: at the optimiser step, unrounded
+        self.log_dict(metrics, logger=False, rank_zero_only=True)  # for callbacks
+        # To the loggers directly: at the optimiser step, unrounded.
         for logger in self.trainer.loggers:
             logger.log_metrics(metrics, step=self.trainer.global_step)
         self.confusion.reset()
+        self.image_counts.reset()
         self.val_loss.reset()
 
     def configure_optimizers(self) -> OptimizerLRScheduler:

@@ -54,7 +54,7 @@ def _load_own(weights: Weights, device: str) -> Predictor:
         described = Card.from_dict(weights.card or {})
         model = described.build()
         model.load_state_dict(weights.state)
-    except (KeyError, TypeError, ValueError, AttributeError, RuntimeError, InputError) as error:
+    except (LookupError, TypeError, ValueError, AttributeError, OverflowError, RuntimeError, InputError) as error:
         raise InputError(
             f"checkpoint {weights.path} was not written by fcn_lightning, or by another version of it ({type(error).__name__}: "
             f"{' '.join(str(error).split())[:200]}); give a file from the checkpoints folder of a run"

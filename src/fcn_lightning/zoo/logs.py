@@ -11,6 +11,8 @@ from typing import Any, Literal
 from fcn_lightning import InputError
 
 KINDS = "<stamp>.log.json of release 0.x, vis_data/<stamp>.json of release 1.x, or a run's log.jsonl"
+MAX_BYTES = 1 << 28  # the longest published log has 3 MB
+MAX_NUMBER = 1 << 62
 
 
 @dataclass(frozen=True)
@@ -104,11 +106,14 @@ def read_log(path: Path) -> TrainingCurve:
 def _lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     """Yield line number and object of each line that is not blank."""
     try:
-        content = path.read_bytes()
+        with path.open("rb") as file:
+            content = file.read(MAX_BYTES + 1)
     except IsADirectoryError as error:
         raise InputError(f"{path} is a folder; give the log file: {KINDS}") from error
     except OSError as error:
         raise InputError(f"{path} cannot be read ({error.strerror}); give a training log: {KINDS}") from error
+    if len(content) > MAX_BYTES:
+        raise InputError(f"{path} has more than {MAX_BYTES:,} bytes, and is no training log; give {KINDS}")
     if b"\0" in content:
         raise InputError(f"{path} is binary and no training log; give {KINDS}")
     texts = [line for line in enumerate(content.decode("utf-8-sig", errors="replace").split("\n"), start=1) if line[1].strip()]
@@ -163,8 +168,9 @@ def _number(line: dict[str, Any], key: str, where: str, scale: float = 1) -> flo
     value = line.get(key)
     if value is None:
         return None
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise InputError(f"{where}: {key} is {value!r}, and a number belongs there; remove that line, or give {KINDS}")
+    # A whole number may have thousands of digits in JSON, and no float is that large.
+    if isinstance(value, bool) or not isinstance(value, int | float) or (isinstance(value, int) and abs(value) > MAX_NUMBER):
+        raise InputError(f"{where}: {key} is {value!r:.80}, and a number belongs there; remove that line, or give {KINDS}")
     return value / scale
 
 

@@ -76,10 +76,12 @@ def _order(entry: Row) -> tuple[object, ...]:
 def _read(path: Path) -> dict[str, str]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(
             f"verified={path} cannot be read ({error}); give the JSON of row id and words, or verified=null"
         ) from error
+    if not isinstance(content, dict):
+        raise InputError(f"verified={path} holds no table; give the JSON of row id and words, or verified=null")
     unknown = sorted(set(content) - set(rows()))
     if unknown:
         raise InputError(f"{path} names {unknown[0]}, which is no row; correct it")

@@ -1,21 +1,20 @@
-"""Published weights: reading them without executing anything, and fitting them to a network.
+"""Published weights: finding and reading them, and fitting them to a network; `models/torch_files.py` opens the file.
 
 Reads what mmsegmentation has written since 2020: the pre-zip serialisation, keys with the `module.` prefix of a
 distributed wrapper, files with and without the auxiliary head, and the classes that 1.x files mention.
 """
 
 import logging
-import re
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from fcn_lightning import InputError
+from fcn_lightning.models import safe_weights
+from fcn_lightning.models.torch_files import is_plain, read_inert
 from fcn_lightning.models.weight_files import check_hash, fetched, name_hash
 from fcn_lightning.training.checkpoint import CARD, PREFIX
 from fcn_lightning.zoo.recipes import Row, is_row, row, row_id, row_of_file
@@ -24,32 +23,7 @@ log = logging.getLogger(__name__)
 
 CLASSIFIERS = ("decode_head.conv_seg", "auxiliary_head.conv_seg")
 WRAPPER = "module."
-# What 1.x files name in their message hub, beside tensors and built-in types. Their content is of no use here.
-FOREIGN = (
-    "mmengine.logging.history_buffer.HistoryBuffer",
-    "mmengine.config.config.ConfigDict",
-    "builtins.getattr",  # how the buffer's methods are written
-    "numpy.core.multiarray._reconstruct",
-    "numpy._core.multiarray._reconstruct",
-    "numpy.core.multiarray.scalar",
-    "numpy._core.multiarray.scalar",
-    "numpy.ndarray",
-    "numpy.dtype",
-)
-
-
-class Inert:
-    """Stands in for a foreign class or function: takes any arguments and any state, and keeps none."""
-
-    def __new__(cls, *arguments: object) -> "Inert":
-        """Ignore the arguments."""
-        return object.__new__(cls)
-
-    def __init__(self, *arguments: object) -> None:
-        """Ignore the arguments."""
-
-    def __setstate__(self, state: object) -> None:
-        """Ignore the state."""
+CARD_VALUES, CARD_WORD = 20_000, 1_000  # values, and letters of one; the card of 253 classes has 2,000 values
 
 
 @dataclass(frozen=True)
@@ -103,8 +77,8 @@ def open_weights(source: str | Path) -> Weights:
     digest = check_hash(path)
     named = row_of_file(path.name)
     verified = named is not None and digest.startswith(row(named).sha256_prefix)
-    content = _read_inert(path)
-    return Weights(path, digest, named, verified, _state(content, path), content.get(CARD))
+    content = safe_weights.read(path) if path.suffix == safe_weights.SUFFIX else read_inert(path)
+    return Weights(path, digest, named, verified, _state(content, path), _card(content, path))
 
 
 def _refuse_name(name: str) -> None:
@@ -114,39 +88,32 @@ def _refuse_name(name: str) -> None:
         raise InputError(f"there is no file {name}, and {error}") from error
 
 
-def _read_inert(path: Path) -> dict[str, Any]:
-    """Read a file of torch: tensors, numbers, strings, lists and dicts; foreign classes are left empty, nothing is executed."""
-    try:
-        with torch.serialization.safe_globals([(Inert, name) for name in FOREIGN]), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # torch's remarks about files that it then refuses
-            content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch documents no list of what it raises on bytes that are not its own
-        raise InputError(f"checkpoint {path} is corrupt or not a checkpoint ({_reason(error)}); use another file") from error
-    if not isinstance(content, dict):
-        raise InputError(f"checkpoint {path} holds a {type(content).__name__}, not a checkpoint; use another file")
-    return content
-
-
-def _reason(error: Exception) -> str:
-    """Say why torch could not read a file; its own words fill a page, and recommend to trust the file."""
-    called = re.search(r"GLOBAL (\w[\w.]*)", str(error))
-    if called:
-        return f"reading it would run {called[1]}, which weights have no need of"
-    return "a TorchScript archive" if "TorchScript" in str(error) else "cut off, or written by something else than torch.save"
-
-
 def _state(content: Mapping[str, Any], path: Path) -> dict[str, Tensor]:
     """Return the tensors under the network's own names."""
     state = content.get("state_dict", content)
-    if not isinstance(state, Mapping) or not state or not all(map(_is_plain, state.values())):
+    named = isinstance(state, Mapping) and bool(state) and all(isinstance(key, str) for key in state)
+    if not named or not all(map(is_plain, state.values())):
         raise InputError(f"{path} holds no weights (a `state_dict` of tensors); give a published file or a checkpoint of a run")
     prefix = PREFIX if CARD in content else WRAPPER
-    return {str(key).removeprefix(prefix): value for key, value in state.items()}
+    return {key.removeprefix(prefix): value for key, value in state.items()}
 
 
-def _is_plain(value: object) -> bool:
-    """Tell whether something is a tensor with a number for each element in memory."""
-    return isinstance(value, Tensor) and value.device.type == "cpu" and value.layout == torch.strided
+def _card(content: Mapping[str, Any], path: Path) -> dict[str, Any] | None:
+    """Return the card of a checkpoint of this package, which has to be few plain values: messages show some of them."""
+    card = content.get(CARD)
+    waiting, seen = [card], 0
+    while waiting:
+        value, seen = waiting.pop(), seen + 1
+        if isinstance(value, dict):
+            waiting += (*value, *value.values())
+        elif isinstance(value, list | tuple):
+            waiting += value
+        plain = value is None or isinstance(value, dict | list | tuple | int | float | str)
+        if not plain or seen > CARD_VALUES or (isinstance(value, str) and len(value) > CARD_WORD):
+            raise InputError(f"checkpoint {path} says more about itself than fcn_lightning writes; use another file")
+    if card is not None and not isinstance(card, dict):
+        raise InputError(f"checkpoint {path} has a {type(card).__name__} where fcn_lightning writes its card; use another file")
+    return card
 
 
 def load_exactly(model: nn.Module, weights: Weights, published: Row) -> None:
