@@ -22,6 +22,7 @@ from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from fcn_lightning import InputError
 from fcn_lightning.config import CONF_DIR, compose, options
+from fcn_lightning.jobs import leading, noted
 from fcn_lightning.training.launch import launch
 from fcn_lightning.zoo.recipes import is_row, row_id, rows
 
@@ -33,6 +34,8 @@ KINDS: tuple[tuple[type | tuple[type, ...], str], ...] = (
     ((int, float), "a number"),
     (ListConfig, "a list of that length"),
 )
+# Of Hydra's launchers and sweepers -> the extra that brings it.
+EXTRAS = {"joblib": "sweep", "optuna": "sweep", "tpe": "sweep", "submitit_local": "slurm", "submitit_slurm": "slurm"}
 
 
 def command(verb: str) -> Callable[[Main], Callable[[], None]]:
@@ -46,13 +49,19 @@ def command(verb: str) -> Callable[[Main], Callable[[], None]]:
         def job(config: DictConfig) -> Any:
             if launch().rank:
                 logging.getLogger().setLevel(logging.WARNING)  # rank 0 says what there is to say
+            hydra = HydraConfig.get()
+            if hydra.mode == RunMode.MULTIRUN and "sweep" in hydra.callbacks and launch().rank == 0:
+                with noted(lambda error: _describe(error, verb)):
+                    check_types(config, verb)
+                    return main(config)  # a sampler reads what comes back
+                return None
             try:
                 check_types(config, verb)
-                return main(config)  # a sweeper reads what comes back
+                return main(config)
             except Exception as error:
-                if _input_error(error) is None or HydraConfig.get().mode == RunMode.MULTIRUN:
-                    raise  # a bug shows its traceback; a sweep records its failed job
-                _fail(explain(error, [], verb), Path(HydraConfig.get().runtime.output_dir))
+                if _input_error(error) is None or hydra.mode == RunMode.MULTIRUN:
+                    raise  # a bug shows its traceback
+                _fail(explain(error, [], verb), Path(hydra.runtime.output_dir))
             return None
 
         job.__module__ = main.__module__  # Hydra names the job after it
@@ -60,13 +69,14 @@ def command(verb: str) -> Callable[[Main], Callable[[], None]]:
 
         def entry() -> None:
             os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # errors come here instead of being printed by Hydra
-            try:
-                run()
-            except (InputError, HydraException, OmegaConfBaseException) as error:
-                _fail(explain(error, sys.argv[1:], verb))
-            except KeyboardInterrupt:
-                sys.stderr.write("interrupted\n")
-                sys.exit(128 + signal.SIGINT)
+            with leading():
+                try:
+                    run()
+                except (InputError, HydraException, OmegaConfBaseException) as error:
+                    _fail(explain(error, sys.argv[1:], verb))
+                except KeyboardInterrupt:
+                    sys.stderr.write("interrupted\n")
+                    sys.exit(128 + signal.SIGINT)
 
         return entry
 
@@ -110,7 +120,17 @@ def explain(error: Exception, arguments: Sequence[str], verb: str) -> str:
     if isinstance(error, OverrideParseException):
         key, _, value = error.override.partition("=")
         return f"{error.override} cannot be read; quote the value twice, as in \"{key}='{value}'\""
+    if (plugin := re.search(r"Could not find '(hydra/\w+/(\w+))'", str(error))) and plugin[2] in EXTRAS:
+        return f"{plugin[1]} is not installed; run pip install 'fcn_lightning[{EXTRAS[plugin[2]]}]'"
     return next(_misspelt(arguments, verb), None) or " ".join(str(error).split())
+
+
+def _describe(error: Exception, verb: str) -> str:
+    """Say how a job of a sweep failed; a bug shows its traceback before that, and leaves it in the job's log."""
+    if _input_error(error) is not None:
+        return explain(error, [], verb)
+    logging.getLogger(__name__).error("", exc_info=error)
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"
 
 
 def _input_error(error: BaseException | None) -> Exception | None:

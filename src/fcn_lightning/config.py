@@ -12,6 +12,7 @@ from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf, open_dict
 
@@ -122,8 +123,15 @@ def log_name(verb: str) -> str:
     return f"rank{rank}" if rank else verb
 
 
+def sweep_name() -> str | None:
+    """Return the name of the sweep's folder, for a tracker to group its jobs: the resolver `sweep_name`; None outside of one."""
+    hydra = HydraConfig.get()
+    return Path(hydra.sweep.dir).name if hydra.mode == RunMode.MULTIRUN else None
+
+
 OmegaConf.register_new_resolver("begun", begun, use_cache=True, replace=True)
 OmegaConf.register_new_resolver("log_name", log_name, replace=True)
+OmegaConf.register_new_resolver("sweep_name", sweep_name, replace=True)
 
 
 def run_of(source: str) -> Path:

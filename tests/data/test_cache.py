@@ -27,6 +27,7 @@ from fcn_lightning.data.sample_files import SampleFiles, file_size
 from fcn_lightning.data.shapes import Shapes
 from fcn_lightning.data.voc12aug import VOC12AugDataModule
 from tests.data.layouts import draw, module
+from tests.hostile import huge_png
 
 LABELS = Labels(("a", "b", "c"), ((0, 0, 0),) * 3, (0, 1, 2))
 LAYOUTS = {"cityscapes": CityscapesDataModule, "voc12aug": VOC12AugDataModule, "ade20k": ADE20KDataModule}
@@ -241,7 +242,7 @@ def test_the_size_is_said_before_anything_is_read(
     both.over(plain)
     opened = []
     look = Image.open
-    monkeypatch.setattr(Image, "open", lambda path: opened.append(path) or look(path))
+    monkeypatch.setattr(Image, "open", lambda path, **options: opened.append(path) or look(path, **options))
     both.over(SegmentationDataset(plain.pairs[1:], LABELS))
     assert [message.partition("cache, ")[2] for message in caplog.messages] == [
         "18.3 kB there, 8000.0 GB free",
@@ -360,3 +361,21 @@ def test_settings_that_cannot_work(plain: SegmentationDataset, tmp_path: Path, m
     monkeypatch.setattr(cache.locks, "AVAILABLE", False)
     with pytest.raises(InputError, match="needs file locks"):
         SampleCache("disk")
+
+
+@pytest.mark.parametrize("name", ["samples", "parts"])
+def test_a_folder_that_anybody_may_write_is_refused(plain: SegmentationDataset, tmp_path: Path, name: str) -> None:
+    cached(plain)[0]
+    (tmp_path / "cache" / name).chmod(0o777)
+    with pytest.raises(InputError, match=r"anybody may write into the cache folder .*; run chmod -R o-w .*, or set the variable"):
+        SampleCache("disk").over(plain)
+    (tmp_path / "cache" / name).chmod(0o775)
+    cached(plain)[0]
+
+
+def test_an_image_of_too_many_pixels_is_said_when_it_is_read(plain: SegmentationDataset) -> None:
+    huge_png(plain.pairs[1].image, 60_000, 60_000)
+    data = cached(plain)
+    assert data.sizes[1] == 0
+    with pytest.raises(InputError, match="declares more pixels"):
+        data[1]

@@ -114,6 +114,13 @@ def test_classes_file(flat: Path, folder_data: Path) -> None:
         ("classes: [a, b]\nignored: [-1]", "-1 is no value"),
         ("classes: [a, b]\nignored: [void]", "`ignored` must be a list of mask values"),
         ("classes: [a, b]\nignored: [1]", "ignores 1, the value of class 'b'"),
+        ("classes: [[a], {b: c}]", r"class 0 is not a name \(list\)"),
+        ("classes: [a, ~]", r"class 1 is not a name \(NoneType\)"),
+        ("classes: [a, 2001-01-01]", r"class 1 is not a name \(date\); write a word, in quotes"),
+        ('classes: [a, "\\e[2J"]', "called '.x1b.2J', which is no name"),
+        ("classes: [a, b]\ncolors: [[.inf, 0, 0], [0, 0, 0]]", "three numbers"),
+        ("classes: [a, b]\nlabel_map: {0: [a]}", "label_map maps to"),
+        ("a: &a [b, c]\nclasses: *a", "refers to an anchor"),
     ],
 )
 def test_bad_classes_files(tmp_path: Path, content: str | None, words: str) -> None:

@@ -1,6 +1,8 @@
 """Files are read as the reference reads them, and broken ones are refused."""
 
 import io
+import os
+import struct
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -8,10 +10,12 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import EpsImagePlugin, Image
 
 from fcn_lightning import InputError
-from fcn_lightning.data.images import read_image, read_index_map, write_png
+from fcn_lightning.data import images
+from fcn_lightning.data.images import open_image, read_image, read_index_map, write_png
+from tests.hostile import GREY, PNG_SIGNATURE, RGB, chunk, huge_png, postscript
 
 RNG = np.random.default_rng(0)
 PIXELS = RNG.integers(0, 256, (20, 30, 3)).astype(np.uint8)
@@ -135,4 +139,111 @@ def test_a_flipped_byte_is_found(tmp_path: Path, read: Callable[[Path], np.ndarr
     data[len(data) // 2] ^= 0xFF
     (tmp_path / "x.png").write_bytes(data)
     with pytest.raises(InputError, match="is truncated or not an image"):
+        read(tmp_path / "x.png")
+
+
+READERS = pytest.mark.parametrize("read", [read_image, read_index_map])
+
+
+@READERS
+@pytest.mark.parametrize("color", [GREY, RGB])
+@pytest.mark.parametrize("size", [(30_000, 30_000), (60_000, 60_000), (2**31 - 1, 2**31 - 1), (536_870_913, 1)])
+def test_more_pixels_than_anybody_means_are_refused_by_the_header(
+    tmp_path: Path, read: Callable[[Path], np.ndarray], color: int, size: tuple[int, int]
+) -> None:
+    path = huge_png(tmp_path / "x.png", *size, color=color)
+    words = rf"x.png declares more pixels than the 536,870,912 that are read \({size[0]}x{size[1]} pixels.*; cut it into tiles"
+    with pytest.raises(InputError, match=words):
+        read(path)
+
+
+def test_the_limit_is_above_any_image_of_sixteen_thousand_pixels_a_side(tmp_path: Path) -> None:
+    images.check_size(tmp_path, (16_384, 16_384))
+    images.check_size(tmp_path, (1 << 15, 1 << 14))
+    with pytest.raises(InputError, match="32768x16385"):
+        images.check_size(tmp_path, (1 << 15, (1 << 14) + 1))
+    assert Image.MAX_IMAGE_PIXELS == images.MAX_PIXELS, "Pillow neither warns nor refuses below it"
+
+
+@READERS
+@pytest.mark.parametrize("kind", ["png", "jpeg", "bmp", "tiff", "webp"])
+@pytest.mark.parametrize(
+    "options", [{}, {"progressive": True}, {"icc_profile": bytes(200_000)}], ids=["plain", "progressive", "profile"]
+)
+def test_one_limit_holds_for_every_format_and_decoder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, read: Callable[[Path], np.ndarray], kind: str, options: dict[str, Any]
+) -> None:
+    path = tmp_path / "x.png"  # the content counts
+    Image.fromarray(PIXELS if read is read_image else PIXELS[..., 0]).save(path, kind, **options)
+    monkeypatch.setattr(images, "MAX_PIXELS", 20 * 30)
+    if kind != "webp" or read is read_image:  # WebP has colours, and is no mask
+        assert read(path).shape[:2] == (20, 30)
+    monkeypatch.setattr(images, "MAX_PIXELS", 20 * 30 - 1)
+    monkeypatch.setattr(cv2, "imdecode", None)
+    monkeypatch.setattr(images.imagecodecs, "png_decode", None)
+    monkeypatch.setattr(Image.Image, "load", None)
+    with pytest.raises(InputError, match="30x20 pixels, width x height"):
+        read(path)
+
+
+@pytest.mark.parametrize(
+    "before",
+    [
+        b"\xff\xfe\x00\x04\xff\xc0",  # a comment that holds a marker
+        b"\xff\xff\xff\xfe\x00\x03x",  # with fill bytes before it
+        b"\xff\xfe\xff\xff" + bytes(65_533),
+        b"\xff\xd0",  # a marker without a length
+        b"\x00junk\xff\x00",  # which libjpeg passes over
+    ],
+    ids=["marker in a comment", "fill bytes", "long comment", "restart", "junk"],
+)
+def test_the_size_of_a_jpeg_is_found_where_libjpeg_finds_it(tmp_path: Path, before: bytes) -> None:
+    data = encoded("jpeg")
+    end = 20  # of the JFIF header
+    (tmp_path / "x.jpg").write_bytes(data[:end] + before + data[end:])
+    assert images._declared((tmp_path / "x.jpg").read_bytes()) == (30, 20)
+    assert read_image(tmp_path / "x.jpg").shape == (20, 30, 3)
+
+
+@READERS
+def test_a_second_header_does_not_hide_the_size(tmp_path: Path, read: Callable[[Path], np.ndarray]) -> None:
+    data = VARIANTS["grey"]
+    second = chunk(b"IHDR", struct.pack(">IIBBBBB", 60_000, 60_000, 8, GREY, 0, 0, 0))
+    end = len(PNG_SIGNATURE) + 25
+    (tmp_path / "x.png").write_bytes(data[:end] + second + data[end:])
+    with pytest.raises(InputError, match=r"x\.png (declares more pixels|is truncated or not an image)"):
+        read(tmp_path / "x.png")
+
+
+def test_a_tiff_of_a_kind_that_only_opencv_reads_is_read(tmp_path: Path) -> None:
+    (tmp_path / "x.tif").write_bytes(cv2.imencode(".tif", PIXELS.astype(np.int16))[1].tobytes())
+    with pytest.raises(OSError, match="no PNG, JPEG, BMP, TIFF or WEBP"):
+        open_image(tmp_path / "x.tif")
+    assert read_image(tmp_path / "x.tif").shape == (20, 30, 3)
+
+
+@READERS
+def test_a_program_in_the_place_of_an_image_is_not_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, read: Callable[[Path], np.ndarray]
+) -> None:
+    path, ran = postscript(tmp_path / "x.png"), tmp_path / "ran"
+    interpreter = tmp_path / "bin/gs"
+    interpreter.parent.mkdir()
+    interpreter.write_text(f"#!/bin/sh\ntouch {ran}\n")
+    interpreter.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{interpreter.parent}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setattr(EpsImagePlugin, "gs_binary", None)
+    with pytest.raises(InputError, match=r"x\.png is truncated or not an image"):
+        read(path)
+    assert not ran.exists()
+    with pytest.raises(OSError, match=r"."), Image.open(path) as file:
+        file.load()
+    assert ran.exists(), "the file of this test does what it is refused for"
+
+
+@READERS
+@pytest.mark.parametrize("kind", ["gif", "ppm", "jpeg2000", "tga"])
+def test_other_formats_reach_no_decoder(tmp_path: Path, read: Callable[[Path], np.ndarray], kind: str) -> None:
+    Image.fromarray(PIXELS[..., 0]).save(tmp_path / "x.png", kind)
+    with pytest.raises(InputError, match=r"x\.png is truncated or not an image"):
         read(tmp_path / "x.png")

@@ -7,7 +7,7 @@ import pytest
 from fcn_lightning import InputError
 from fcn_lightning.config import build, compose
 from fcn_lightning.data.dataset import Pair
-from fcn_lightning.data.pairing import pair_files, pair_listed
+from fcn_lightning.data.pairing import pair_files, pair_listed, read_list
 from tests.data.layouts import draw
 
 
@@ -35,6 +35,18 @@ def test_endings_tell_masks_from_their_neighbours(tmp_path: Path) -> None:
     touch(masks, "a_ids.png", "a_color.png")
     expected = [Pair(images / "a_image.png", masks / "a_ids.png")]
     assert pair_files(images, masks, image_ending="_image.png", mask_ending="_ids.png") == expected
+
+
+@pytest.mark.parametrize(
+    "name", ["../../etc/passwd", "/etc/passwd", "a/../../b", "..", "..\\b", "\\\\host\\b", "C:\\b", "c:/b", "a\0b"]
+)
+def test_a_list_does_not_lead_out_of_the_data_set(tmp_path: Path, name: str) -> None:
+    path = tmp_path / "train.txt"
+    path.write_text(f"a\n\n  {name} \n")
+    with pytest.raises(InputError, match=r"train.txt line 3 names .*, which points outside the data set; write a name relative"):
+        read_list(path)
+    path.write_text("a..b\n...\n.x/c\na b:c\n")
+    assert read_list(path) == ["a..b", "...", ".x/c", "a b:c"]
 
 
 def test_missing_and_empty_folders(tmp_path: Path) -> None:

@@ -156,3 +156,33 @@ def test_a_full_disk_leaves_nothing(files: SampleFiles, monkeypatch: pytest.Monk
         files.write(KEY, sample())
     assert files.read(KEY) is None
     assert not list((files.folder / "parts").iterdir())
+
+
+def test_a_pipe_in_the_place_of_a_sample_or_a_part_stops_nobody(files: SampleFiles) -> None:
+    files.path(KEY).parent.mkdir()
+    os.mkfifo(files.path(KEY))
+    os.mkfifo(files.folder / "parts/pipe")
+    assert files.read(KEY) is None
+    files.prepare()
+    files.write(KEY, sample())
+    assert same(files.read(KEY), sample())
+
+
+@pytest.mark.parametrize("size", [(0, 0), (0, 7), (7, 0), (2**32 - 1, 2**32 - 1), (2**16, 2**16)])
+def test_a_header_that_is_not_true_is_no_sample(files: SampleFiles, size: tuple[int, int]) -> None:
+    files.write(KEY, sample())
+    content = files.path(KEY).read_bytes()
+    header = sample_files.HEADER.pack(sample_files.MAGIC, sample_files.VERSION, *size)
+    files.path(KEY).write_bytes((header + content[len(header) :])[: max(64, file_size(*size)) if 0 in size else None])
+    assert files.read(KEY) is None
+
+
+def test_folders_are_never_open_to_anybody(tmp_path: Path) -> None:
+    before = os.umask(0)
+    try:
+        files = SampleFiles(tmp_path / "open", durable=False)
+        files.prepare()
+        files.write(KEY, sample())
+    finally:
+        os.umask(before)
+    assert [path for path in files.folder.rglob("*") if path.is_dir() and path.stat().st_mode & 0o002] == []

@@ -2,6 +2,7 @@
 
 import hashlib
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -10,6 +11,7 @@ from fcn_lightning import InputError
 from fcn_lightning.models import pretrained
 from fcn_lightning.models.fcn import fcn
 from fcn_lightning.models.resnet import DilatedResNet
+from tests.hostile import malicious_checkpoint
 
 
 @pytest.fixture
@@ -84,3 +86,27 @@ def test_no_network_names_file_place_and_switch(cache: Path, monkeypatch: pytest
         assert part in str(error.value)
     assert "\n" not in str(error.value)
     assert not list(cache.iterdir()), "nothing half-downloaded stays"
+
+
+@pytest.mark.parametrize(
+    ("state", "words"),
+    [
+        ({"stem.0.weight": torch.zeros(2)}, "stem.0.weight has the shape \\(2,\\)"),
+        ({"stem.0.weight": 1.0}, "holds no weights"),
+        ({"state_dict": [1]}, "holds no weights"),
+    ],
+    ids=["shape", "number", "list"],
+)
+def test_a_file_of_something_else_is_refused(cache: Path, monkeypatch: pytest.MonkeyPatch, state: Any, words: str) -> None:
+    put_weights(cache, monkeypatch, state)
+    with pytest.raises(InputError, match=words):
+        fcn(5, depth=18, deep_stem=True, pretrained=True)
+
+
+def test_nothing_in_a_file_is_executed(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = cache / "resnet18_v1c.pth"
+    witness = malicious_checkpoint(path)
+    monkeypatch.setitem(pretrained.IMAGENET_URLS, (18, True), f"file:///nowhere/{path.name}")
+    with pytest.raises(InputError, match=r"reading it would run posix\.system"):
+        fcn(5, depth=18, deep_stem=True, pretrained=True)
+    assert not witness.exists()

@@ -1,14 +1,19 @@
 """Weight files: the cache, downloads that resume, mirrors, hashes, and clear words where a file cannot be had."""
 
 import hashlib
+import http.client
+import io
 import re
 import threading
+import urllib.error
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.request import Request
 
 import pytest
 import torch
 
+from fcn_lightning.models import weight_files
 from fcn_lightning.models.weight_files import cached, check_hash, name_hash
 from tests.models.file_server import CONTENT, DIGEST, NAME, OTHER, Server, closed_port
 from tests.zoo.published import refusal
@@ -247,3 +252,44 @@ def test_shorter_than_its_known_size(server: Server, cache: Path) -> None:
     server.content = CONTENT
     assert is_complete(cached(server.url, size=len(CONTENT)), cache)
     assert server.asked == [None, "bytes=4000-"]
+
+
+def test_a_server_that_sends_more_than_the_file_has_is_stopped(
+    server: Server, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.content = CONTENT * 50
+    monkeypatch.setattr(weight_files, "CHUNK", 1000)
+    assert f"it sends more than {len(CONTENT):,} bytes" in refusal(cached, server.url, size=len(CONTENT))
+    assert list(cache.iterdir()) == []
+    monkeypatch.setattr(weight_files, "MAX_BYTES", len(CONTENT) - 1)
+    server.content = CONTENT
+    assert f"it sends more than {len(CONTENT) - 1:,} bytes" in refusal(cached, server.url), (
+        "a size that nobody knows has a limit too"
+    )
+    monkeypatch.setattr(weight_files, "MAX_BYTES", len(CONTENT))
+    assert is_complete(cached(server.url), cache)
+
+
+def test_a_redirect_is_followed(serve: list[Server], cache: Path) -> None:
+    serve[0].answer = f"HTTP/1.1 302 Found\r\nLocation: {serve[1].url}\r\nContent-Length: 0\r\n\r\n".encode()
+    assert is_complete(cached(serve[0].url), cache)
+    assert serve[1].asked == [None]
+
+
+@pytest.mark.parametrize("target", ["file:///etc/passwd", "data:,x"])
+def test_a_redirect_to_a_file_is_not_followed(server: Server, cache: Path, target: str) -> None:
+    server.answer = f"HTTP/1.1 302 Found\r\nLocation: {target}\r\nContent-Length: 0\r\n\r\n".encode()
+    assert "302" in refusal(cached, server.url)
+    assert list(cache.iterdir()) == []
+
+
+@pytest.mark.parametrize("target", ["http://example.org/net.pth", "HTTP://example.org/net.pth", "ftp://example.org/net.pth"])
+def test_a_redirect_does_not_leave_the_encrypted_connection(target: str) -> None:
+    redirects, headers = weight_files._SecureRedirects(), http.client.HTTPMessage()
+    secure, plain = Request("https://example.org/a"), Request("http://example.org/a")
+    with pytest.raises(urllib.error.HTTPError, match=f"it redirects to {target}, which is not encrypted"):
+        redirects.redirect_request(secure, io.BytesIO(), 302, "Found", headers, target)
+    for start, end in ((secure, "https://example.org/b"), (plain, target), (plain, "https://example.org/b")):
+        request = redirects.redirect_request(start, io.BytesIO(), 302, "Found", headers, end)
+        assert request is not None
+        assert request.full_url == end

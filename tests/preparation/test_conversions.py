@@ -1,5 +1,6 @@
 """What becomes of masks and lists, beyond what the command's tests show."""
 
+import io
 import json
 from pathlib import Path
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from scipy.io import savemat
 
 from fcn_lightning import InputError
 from fcn_lightning.data.pascal_context import CLASSES
@@ -68,6 +70,10 @@ def entry(**changes: Any) -> dict[str, Any]:
         ({"images": [entry(file_name="x.png")], "annos_segmentation": []}, "is no name of an image"),
         ({"images": [entry(height=10**6)], "annos_segmentation": []}, "1000000x4 pixels"),
         ({"images": [entry(width=0)], "annos_segmentation": []}, "3x0 pixels"),
+        ({"images": [entry(width=float("inf"))], "annos_segmentation": []}, "is not the annotation file"),
+        ({"images": [], "annos_segmentation": [{"image_id": 7, "category_id": 10**30}]}, f"{10**30} is no category"),
+        ({"images": [], "annos_segmentation": [{"image_id": 7, "category_id": -1}]}, "-1 is no category"),
+        ("[" * 100_000, "is not the annotation file"),
     ],
 )
 def test_other_json_is_refused(tmp_path: Path, content: Any, words: str) -> None:
@@ -140,3 +146,14 @@ def test_png_masks_hold_indices(tmp_path: Path) -> None:
         assert file.mode == "L"
         assert np.asarray(file).tolist() == mask.tolist()
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["x.png"]
+
+
+def test_a_matlab_file_that_unpacks_to_more_than_any_mask_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    packed = io.BytesIO()
+    mask = np.zeros((1200, 1000), np.uint8)
+    savemat(packed, {"GTcls": {"Segmentation": mask}}, do_compression=True)
+    assert len(packed.getvalue()) < 5000
+    assert read_mat("x.mat", packed.getvalue()).shape == (1200, 1000)
+    monkeypatch.setattr(voc12aug, "MAX_MEMBER", 1_000_000)
+    with pytest.raises(InputError, match=r"x.mat holds no GTcls.Segmentation \(it unpacks to more than 1,000,000 bytes\)"):
+        read_mat("x.mat", packed.getvalue())

@@ -70,6 +70,12 @@ HALF = compressed(np.eye(5, 7))
         (None, "cannot be read"),
         ({"size": [5, 7], "counts": ["a"]}, "cannot be read"),
         ({"size": 5, "counts": [35]}, "cannot be read"),
+        # Their sums are right, but the library would cut the fractions off: to 34 pixels, or to 900.
+        ({"size": [5, 7], "counts": [0.5, 34.5]}, "whole numbers from 0 up"),
+        ({"size": [5, 7], "counts": [-0.5] * 1730 + [900]}, "whole numbers from 0 up"),
+        ({"size": [5, 7], "counts": [-5, 40]}, "whole numbers from 0 up"),
+        ({"size": [5, 7], "counts": None}, "whole numbers from 0 up"),
+        ({"size": [5, 7], "counts": [True, 34]}, "whole numbers from 0 up"),
     ],
 )
 def test_what_does_not_fill_the_image_is_refused(segmentation: object, words: str) -> None:

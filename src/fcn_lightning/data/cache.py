@@ -8,6 +8,7 @@ import hashlib
 import logging
 import os
 import shutil
+import stat
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -17,11 +18,11 @@ import cv2
 import numpy as np
 import PIL
 from numpy.typing import NDArray
-from PIL import Image
 
 from fcn_lightning import InputError
 from fcn_lightning.data import locks, shared_memory
 from fcn_lightning.data.dataset import Labels, SegmentationDataset
+from fcn_lightning.data.images import UNREADABLE, open_image
 from fcn_lightning.data.pairs import Pair
 from fcn_lightning.data.sample_files import VERSION, Sample, SampleFiles, file_size
 from fcn_lightning.data.shared_memory import MemoryFolder
@@ -93,6 +94,11 @@ class SampleCache:
             files.prepare()
         except OSError as error:
             raise InputError(f"the cache folder {folder} cannot be made ({error.strerror}); {self._elsewhere()}") from error
+        if any((folder / name).stat().st_mode & stat.S_IWOTH for name in ("samples", "parts")):
+            raise InputError(
+                f"anybody may write into the cache folder {folder}, and so change what is trained on; run chmod -R o-w {folder}, "
+                f"or {self._elsewhere()}"
+            )
         return files, memory
 
     def _find_room(self, cached: "CachedDataset") -> None:
@@ -172,9 +178,9 @@ class CachedDataset(SegmentationDataset):
         if size:
             return size
         try:
-            with Image.open(self.pairs[index].image) as image:
+            with open_image(self.pairs[index].image) as image:
                 return file_size(image.height, image.width)  # a rotation swaps these, which changes nothing
-        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+        except (*UNREADABLE, InputError):
             return 0  # reading the sample says what is wrong
 
     def _store(self, index: int, key: str, sample: Sample) -> None:

@@ -4,6 +4,7 @@ Plain PyTorch. A data set of its own says which files belong together and which 
 """
 
 import random
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -24,6 +25,7 @@ if TYPE_CHECKING:  # albumentations takes seconds to import, and only loaders ne
 
 IGNORE_INDEX = 255
 UNLISTED = 254  # what the table gives for a file value that the data set does not know
+CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")  # in a name they would steer the terminal that it is shown on
 
 Color = tuple[int, int, int]
 
@@ -47,7 +49,7 @@ class Labels:
     aliases: tuple[tuple[int, int], ...] = ()
 
     def __post_init__(self) -> None:
-        """Check that the three lists go together."""
+        """Check that the three lists go together, and that they hold words and numbers."""
         if not len(self.classes) == len(self.palette) == len(self.values):
             raise InputError(
                 f"a class list of the wrong length: {len(self.classes)} classes, {len(self.palette)} colours, "
@@ -56,13 +58,19 @@ class Labels:
         if not 1 < len(self.classes) < UNLISTED:
             raise InputError(f"{len(self.classes)} classes; between 2 and {UNLISTED - 1} can be used")
 
+        strange = [name for name in self.classes if not isinstance(name, str) or CONTROL.search(name)]
+        if strange:
+            raise InputError(f"a class is called {strange[0]!r:.80}, which is no name; write a word without control characters")
+        if not all(len(color) == 3 for color in self.palette):
+            raise InputError("a class's colour is not three numbers; write [r, g, b] for each")
+
         numbers = [
             *self.values,
             *self.ignored,
             *(value for value, _ in self.aliases),
             *(channel for color in self.palette for channel in color),
         ]
-        stray = [number for number in numbers if not 0 <= number <= 255]
+        stray = [number for number in numbers if not isinstance(number, int) or not 0 <= number <= 255]
         if stray:
             raise InputError(f"{stray[0]} is no value of an 8-bit mask or colour; use 0 to 255")
 

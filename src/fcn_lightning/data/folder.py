@@ -12,8 +12,6 @@ from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 
-import yaml
-
 from fcn_lightning import InputError
 from fcn_lightning.data.colors import distinct_colors
 from fcn_lightning.data.datamodule import SegmentationDataModule
@@ -21,6 +19,7 @@ from fcn_lightning.data.dataset import IGNORE_INDEX, Color, Labels, Segmentation
 from fcn_lightning.data.label_map import REDUCE_ZERO_LABEL, with_label_map
 from fcn_lightning.data.pairing import pair_files, read_list
 from fcn_lightning.data.pairs import Pair
+from fcn_lightning.data.yaml_file import read_yaml
 
 log = logging.getLogger(__name__)
 
@@ -68,13 +67,11 @@ def read_classes(path: Path) -> Labels:
         InputError: the file is missing or says something else.
     """
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = read_yaml(path)
     except OSError as error:
         raise InputError(
             f"{path} cannot be read ({error.strerror}); name the classes there, as in `classes: [road, car]`"
         ) from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} is not valid YAML ({' '.join(str(error).split())}); correct it") from error
     if not isinstance(content, dict) or not isinstance(content.get("classes"), list) or not set(content) <= KEYS:
         raise InputError(
             f"{path} needs a list `classes`, and may have {', '.join(sorted(KEYS - {'classes'}))}, nothing else; correct it"
@@ -82,7 +79,7 @@ def read_classes(path: Path) -> Labels:
     label_map = REDUCE_ZERO_LABEL if content.get("reduce_zero_label") else content.get("label_map")
     if label_map and (content.get("ignored") or {"label_map", "reduce_zero_label"} <= content.keys()):
         raise InputError(f"{path} says twice what the values mean; keep one of `ignored`, `label_map` and `reduce_zero_label`")
-    classes = [str(name) for name in content["classes"]]
+    classes = [_name(number, name, path) for number, name in enumerate(content["classes"])]
     ignored = content.get("ignored") or []
     if not isinstance(ignored, list) or not all(isinstance(value, int) for value in ignored):
         raise InputError(f"{path}: `ignored` must be a list of mask values, as in [255]; correct it")
@@ -99,11 +96,17 @@ def read_classes(path: Path) -> Labels:
         raise InputError(f"{path}: {error}") from error
 
 
+def _name(number: int, name: object, path: Path) -> str:
+    if not isinstance(name, str | int | float):
+        raise InputError(f"{path}: class {number} is not a name ({type(name).__name__}); write a word, in quotes if need be")
+    return str(name)
+
+
 def _palette(colors: Sequence[Sequence[int]] | None, num_classes: int) -> tuple[Color, ...]:
     if colors is not None:
         try:
             return tuple((int(r), int(g), int(b)) for r, g, b in colors)
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, OverflowError) as error:
             raise InputError("each of `colors` must be three numbers, as in [128, 64, 128]; correct it") from error
     return distinct_colors(num_classes)
 

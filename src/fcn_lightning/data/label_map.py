@@ -32,7 +32,7 @@ def with_label_map(labels: Labels, label_map: Mapping[Any, Any] | str, where: st
         label_map = reduce_zero_label(labels)
         log.info("%s: reduce_zero_label is the label_map %s", where, show(label_map))
     if not isinstance(label_map, Mapping) or not label_map:
-        raise InputError(f"{where}: label_map must be a table such as {{0: ignore, 1: {labels.classes[0]}}}, not {label_map!r}")
+        raise InputError(f"{where}: label_map must be a table such as {{0: ignore, 1: {labels.classes[0]}}}, not {label_map!r:.80}")
     numbers = {_value(value, where): _number(name, labels, where) for value, name in label_map.items()}
     ignored = tuple(value for value, number in numbers.items() if number is None)
     if IGNORE_INDEX not in numbers:
@@ -77,7 +77,7 @@ def _value(value: Any, where: str) -> int:
     except ValueError:
         number = -1
     if not 0 <= number <= 255 or isinstance(value, bool):
-        raise InputError(f"{where}: label_map has the file value {value!r}; the left side must be a pixel value from 0 to 255")
+        raise InputError(f"{where}: label_map has the file value {value!r:.80}; the left side must be a pixel value from 0 to 255")
     return number
 
 
@@ -90,6 +90,6 @@ def _number(name: Any, labels: Labels, where: str) -> int | None:
     if str(name) in labels.classes:
         return labels.classes.index(str(name))
     raise InputError(
-        f"{where}: label_map maps to {name!r}, which is no class; write {IGNORE}, a number from 0 to {len(labels.classes) - 1}, "
-        f"or one of {', '.join(labels.classes[:12])}{', ...' if len(labels.classes) > 12 else ''}"
+        f"{where}: label_map maps to {name!r:.80}, which is no class; write {IGNORE}, a number from 0 to "
+        f"{len(labels.classes) - 1}, or one of {', '.join(labels.classes[:12])}{', ...' if len(labels.classes) > 12 else ''}"
     )

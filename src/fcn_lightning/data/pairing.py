@@ -3,6 +3,7 @@
 A pair is what a layout names; whether both of its files exist is `SegmentationDataset.missing`'s question.
 """
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -55,11 +56,17 @@ def read_list(path: Path) -> list[str]:
     """Read the names in a list file, one per line; empty lines do not count.
 
     Raises:
-        InputError: the file is missing or empty, or names something twice.
+        InputError: the file is missing or empty, names something twice, or names what lies outside the data set.
     """
     if not path.is_file():
         raise InputError(f"list {path} does not exist; put it there, or set dataset.root to a complete copy of the data")
     lines = path.read_text(encoding="utf-8-sig", errors="replace").splitlines()
+    for number, line in enumerate(lines, start=1):
+        if _points_outside(line.strip()):
+            raise InputError(
+                f"list {path} line {number} names {line.strip()!r:.200}, which points outside the data set; "
+                "write a name relative to its folder of images, or put the file there"
+            )
     names = [line.strip() for line in lines if line.strip()]
     if not names:
         raise InputError(f"list {path} is empty; write one image name per line")
@@ -67,6 +74,12 @@ def read_list(path: Path) -> list[str]:
     if count > 1:
         raise InputError(f"list {path} names {name!r} {count} times; remove the repeated lines")
     return names
+
+
+def _points_outside(name: str) -> bool:
+    """Tell whether a name, read as a path of any system, is absolute or leads upwards; no name has a null character."""
+    plain = name.replace("\\", "/")
+    return plain.startswith("/") or "\0" in plain or ".." in plain.split("/") or re.match(r"[A-Za-z]:/", plain) is not None
 
 
 def _require(*folders: Path) -> None:

@@ -23,6 +23,7 @@ MAGIC = b"FCNsampl"
 VERSION = 1  # of the layout; part of every key, so that a file of another version is never asked for
 HEADER = struct.Struct("<8sIII")  # magic, version, height, width
 ALIGNMENT = 64
+SHARED = 0o775  # of folders at most: what anybody may write, nobody should train on
 
 Sample = tuple[UInt8, UInt8]
 
@@ -46,8 +47,10 @@ class SampleFiles:
             OSError: the folder cannot be made.
         """
         for name in ("samples", "parts"):
-            (self.folder / name).mkdir(parents=True, exist_ok=True)
+            (self.folder / name).mkdir(SHARED, parents=True, exist_ok=True)
         for part in (self.folder / "parts").iterdir():
+            if not part.is_file():
+                continue
             with contextlib.suppress(OSError), part.open("rb") as file:
                 if try_lock(file.fileno()):
                     part.unlink()
@@ -71,14 +74,15 @@ class SampleFiles:
             of the pages touched, never the file.
         """
         try:
-            with self.path(key).open("rb", buffering=0) as file:
+            # Without waiting: somebody may have put a pipe there.
+            with open(os.open(self.path(key), os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK), "rb", buffering=0) as file:
                 mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
         except (OSError, ValueError):  # no such file, or an empty one
             return None
         if len(mapped) < HEADER.size:
             return None
         magic, version, height, width = HEADER.unpack_from(mapped)
-        if (magic, version) != (MAGIC, VERSION) or len(mapped) != file_size(height, width):
+        if (magic, version) != (MAGIC, VERSION) or not height * width or len(mapped) != file_size(height, width):
             return None
         image = np.frombuffer(mapped, np.uint8, height * width * 3, offset=ALIGNMENT)
         mask = np.frombuffer(mapped, np.uint8, height * width, offset=_mask_offset(height, width))
@@ -93,7 +97,7 @@ class SampleFiles:
         image, mask = sample
         height, width = mask.shape
         path, part = self.path(key), self.folder / "parts" / uuid.uuid4().hex
-        path.parent.mkdir(exist_ok=True)
+        path.parent.mkdir(SHARED, exist_ok=True)
         try:
             with part.open("xb") as file:
                 with contextlib.suppress(OSError):  # some network file systems know no locks; nothing is swept there

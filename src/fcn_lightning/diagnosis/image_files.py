@@ -12,8 +12,7 @@ import numpy as np
 from PIL import ExifTags, Image
 
 from fcn_lightning import InputError
-from fcn_lightning.data.images import END_MARKERS, UInt8, read_image
-from fcn_lightning.diagnosis.mask_files import UNREADABLE
+from fcn_lightning.data.images import END_MARKERS, UNREADABLE, UInt8, open_image, read_image
 
 UPRIGHT, FIRST_TURNED = 1, 5  # EXIF orientations; from 5 on, width and height change places
 TAIL = 64  # bytes in which an end marker has to be
@@ -54,12 +53,14 @@ def read_header(path: Path) -> ImageFile:
     """Read what an image says about itself; only one that lacks its end is decoded."""
     try:
         length = path.stat().st_size
-        with Image.open(path) as file:
+        with open_image(path) as file:
             orientation = _orientation(file)
             size = (file.height, file.width) if orientation < FIRST_TURNED else (file.width, file.height)
             image = ImageFile(path, size=size, orientation=orientation, mode=file.mode, bytes=length)
     except UNREADABLE as error:
         return ImageFile(path, f"image {path} is truncated or not an image ({error}); replace or remove it")
+    except InputError as error:
+        return ImageFile(path, str(error))
     return image if _has_end(path) else _decoded(image)[0]
 
 

@@ -14,10 +14,8 @@ from PIL import Image
 from PIL.PngImagePlugin import PngImageFile
 
 from fcn_lightning import InputError
-from fcn_lightning.data.images import INDEX_MODES, UInt8
+from fcn_lightning.data.images import INDEX_MODES, UNREADABLE, UInt8, open_image
 
-# What Pillow raises for a file that is cut off, of another format, or too large to be meant.
-UNREADABLE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
 KEPT = 1024  # values kept of a file; more are noise, and only their number matters
 FEW_COLORS = 4096  # up to so many, Pillow counts colours ten times as fast as numpy sorts them
 LOSSY = ("JPEG", "MPO")
@@ -70,7 +68,7 @@ class MaskFile:
 def read_mask(path: Path) -> MaskFile:
     """Read a mask of any encoding and count its values."""
     try:
-        with Image.open(path) as file:
+        with open_image(path) as file:
             kind, bits, mode = file.format or "", _grey_bits(file), file.mode
             if mode == "F":
                 return MaskFile(path, f"mask {path} holds floating-point numbers; export it with one whole number per pixel")
@@ -92,6 +90,8 @@ def read_mask(path: Path) -> MaskFile:
             )
     except UNREADABLE as error:
         return MaskFile(path, f"mask {path} is truncated or not an image ({error}); replace or remove it")
+    except InputError as error:
+        return MaskFile(path, str(error))
 
 
 def read_values(path: Path, *, colored: bool) -> Values:
@@ -108,7 +108,7 @@ def read_values(path: Path, *, colored: bool) -> Values:
         InputError: the file cannot be read.
     """
     try:
-        with Image.open(path) as file:
+        with open_image(path) as file:
             if colored:
                 return _packed(np.asarray(file.convert("RGB")))
             bits = _grey_bits(file)
@@ -117,7 +117,8 @@ def read_values(path: Path, *, colored: bool) -> Values:
     except UNREADABLE as error:
         raise InputError(f"mask {path} is truncated or not an image ({error}); replace or remove it") from error
     first = pixels[..., 0] if pixels.ndim == 3 else pixels  # equal channels, or grey with alpha
-    values: Values = (np.clip(first.astype(np.int64), 0, None) // (255 // (2**bits - 1))).astype(np.uint32)
+    values: Values = np.maximum(first, 0).astype(np.uint32)
+    values //= np.uint32(255 // (2**bits - 1))
     return values
 
 

@@ -17,6 +17,8 @@ from fcn_lightning.data.transforms import MS_RATIOS, ImagePreparation
 from fcn_lightning.evaluation.inference import Inference, predict_scores
 from fcn_lightning.models.fcn import FCN, fcn
 
+MAX_SIDE = 1 << 16  # pixels of a test image's side; a checkpoint that says more would fill the memory
+
 
 @dataclass(frozen=True)
 class Card:
@@ -54,7 +56,9 @@ class Card:
         """
         if (tuple(plain["mean"]), tuple(plain["std"])) != (MEAN, STD):
             raise ValueError(f"it was trained with another normalisation: mean {plain['mean']}, std {plain['std']}")
-        labels = plain["labels"]
+        labels, (width, height) = plain["labels"], plain["base_scale"]
+        if not all(isinstance(side, int) and 0 < side <= MAX_SIDE for side in (width, height)):
+            raise ValueError(f"base_scale is {width}x{height}, and each side has to be between 1 and {MAX_SIDE} pixels")
         return cls(
             model=dict(plain["model"]),
             dataset=str(plain["dataset"]),
@@ -65,7 +69,7 @@ class Card:
                 ignored=tuple(labels["ignored"]),
                 aliases=tuple((value, number) for value, number in labels.get("aliases", ())),
             ),
-            base_scale=(plain["base_scale"][0], plain["base_scale"][1]),
+            base_scale=(width, height),
             inference=Inference(**plain["inference"]),
         )
 

@@ -1,12 +1,13 @@
 """ImageNet weights for the backbone: which file belongs to which, and how it is loaded."""
 
 import logging
+from collections.abc import Mapping
 
-import torch
 from torch import nn
 from torchvision.models import ResNet18_Weights, ResNet50_Weights, ResNet101_Weights
 
 from fcn_lightning import InputError
+from fcn_lightning.models.torch_files import is_plain, read_inert
 from fcn_lightning.models.weight_files import cached
 
 log = logging.getLogger(__name__)
@@ -41,8 +42,17 @@ def load_imagenet(backbone: nn.Module, *, depth: int, deep_stem: bool) -> None:
         path = cached(IMAGENET_URLS[depth, deep_stem])
     except InputError as error:
         raise InputError(f"{error}, or start from random weights with model.pretrained=false") from error
-    file = torch.load(path, map_location="cpu", weights_only=True)
+    file = read_inert(path)
     state = file.get("state_dict", file)
+    if not isinstance(state, Mapping) or not all(map(is_plain, state.values())):
+        raise InputError(f"{path} holds no weights; delete it so that it is fetched again, or set model.pretrained=false")
+    own = backbone.state_dict()
+    shaped = [key for key in state if key in own and state[key].shape != own[key].shape]
+    if shaped:
+        raise InputError(
+            f"{path} does not fit a ResNet-{depth}: {shaped[0]} has the shape {tuple(state[shaped[0]].shape)}; "
+            "delete it so that it is fetched again, or set model.pretrained=false"
+        )
     missing, unexpected = backbone.load_state_dict(state, strict=False)
     # Old files lack the step counters, which nothing reads; `fc` is the ImageNet classifier.
     missing = [key for key in missing if not key.endswith("num_batches_tracked")]
@@ -52,4 +62,4 @@ def load_imagenet(backbone: nn.Module, *, depth: int, deep_stem: bool) -> None:
             f"{path} does not fit a ResNet-{depth}: missing {missing[:3]}, not known {unexpected[:3]}; "
             "delete it so that it is fetched again, or set model.pretrained=false"
         )
-    log.info("ImageNet weights: %s, all %d backbone tensors matched", path.name, len(backbone.state_dict()))
+    log.info("ImageNet weights: %s, all %d backbone tensors matched", path.name, len(own))

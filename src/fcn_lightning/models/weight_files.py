@@ -5,9 +5,10 @@ import http.client
 import os
 import re
 import urllib.error
-import urllib.request
 from datetime import datetime
 from pathlib import Path, PurePosixPath
+from typing import IO
+from urllib.request import HTTPRedirectHandler, Request, build_opener
 
 import torch
 from tqdm import tqdm
@@ -17,7 +18,24 @@ from fcn_lightning import InputError
 MIRRORS = "FCN_MIRRORS"  # environment variable: addresses of folders that hold copies, separated by spaces
 CHUNK = 1 << 20
 TIMEOUT = 30  # seconds without a byte
+MAX_BYTES = 2 << 30  # of a file whose size is not known; the largest published one has 0.3 GB
 HASH = re.compile(r"-([0-9a-f]{8,64})\.[a-z]+$")
+
+
+class _SecureRedirects(HTTPRedirectHandler):
+    """Follows redirects, as the standard library does, but from https to https alone."""
+
+    def redirect_request(
+        self, req: Request, fp: IO[bytes], code: int, msg: str, headers: http.client.HTTPMessage, newurl: str
+    ) -> Request | None:
+        """Return the request to go on with.
+
+        Raises:
+            HTTPError: it would leave the encrypted connection.
+        """
+        if req.type == "https" and not newurl.lower().startswith("https:"):
+            raise urllib.error.HTTPError(req.full_url, code, f"it redirects to {newurl}, which is not encrypted", headers, fp)
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 
 def cached(url: str, *, size: int | None = None) -> Path:
@@ -133,9 +151,9 @@ def _download(url: str, path: Path, size: int | None) -> None:
 
 def _receive(url: str, part: Path, have: int, size: int | None) -> None:
     """Append to what is there, or write anew; raise OSError where less than the whole arrives."""
-    request = urllib.request.Request(url, headers={"Range": f"bytes={have}-"} if have else {})
+    request = Request(url, headers={"Range": f"bytes={have}-"} if have else {})
     try:
-        with urllib.request.urlopen(request, timeout=TIMEOUT) as response:
+        with build_opener(_SecureRedirects).open(request, timeout=TIMEOUT) as response:
             # Not every server continues: one that answers with the whole file is written from its start.
             if not (have and response.status == 206):
                 have = 0
@@ -144,6 +162,9 @@ def _receive(url: str, part: Path, have: int, size: int | None) -> None:
             with part.open("ab" if have else "wb") as file, _bar(url, have, whole) as bar:
                 while chunk := response.read(CHUNK):
                     bar.update(file.write(chunk))
+                    if file.tell() > (size or MAX_BYTES):  # before a server fills the disk
+                        part.unlink()
+                        raise OSError(f"it sends more than {size or MAX_BYTES:,} bytes")
     except urllib.error.HTTPError as error:
         if have and error.code == 416:  # nothing is left to fetch: the part is the whole file
             return

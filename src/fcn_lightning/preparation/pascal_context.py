@@ -44,6 +44,7 @@ CATEGORIES = (
 # fmt: on
 MASK_BYTES = 16 << 10  # of a drawn mask, ample
 MAX_SIDE = 4096  # pixels; VOC's images have 500
+MAX_CATEGORY = 1 << 16  # far above the ids in the published file
 
 
 @dataclass(frozen=True)
@@ -95,10 +96,10 @@ def read_annotations(path: Path) -> list[Annotated]:
             content = json.load(file, object_hook=_without_parts)
         shapes: dict[Any, list[tuple[int, Any]]] = defaultdict(list)
         for entry in content["annos_segmentation"]:
-            shapes[entry["image_id"]].append((int(entry["category_id"]), entry["segmentation"]))
+            shapes[entry["image_id"]].append((_category(entry), entry["segmentation"]))
         images = [entry for entry in content["images"] if entry["phase"] in ("train", "val")]
         return [_annotated(entry, shapes[entry["image_id"]]) for entry in images]
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+    except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         reason = f"no key {error}" if isinstance(error, KeyError) else " ".join(str(error).split())
         raise InputError(f"{path} is not the annotation file of PASCAL in Detail ({reason}); get it again") from error
 
@@ -123,6 +124,13 @@ def draw(image: Annotated) -> UInt8:
     ranks = np.zeros(CATEGORIES[-1] + 1, np.uint8)
     ranks[list(CATEGORIES)] = range(len(CATEGORIES))
     return ranks[ids]
+
+
+def _category(entry: Mapping[str, Any]) -> int:
+    category = int(entry["category_id"])
+    if not 0 <= category < MAX_CATEGORY:
+        raise ValueError(f"{category} is no category")
+    return category
 
 
 def _annotated(entry: Mapping[str, Any], shapes: list[tuple[int, Any]]) -> Annotated:

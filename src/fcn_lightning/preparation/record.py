@@ -40,8 +40,8 @@ class Record:
         before = self.sources.get(file, {})
         if before.get("sha256", source.get("sha256")) != source.get("sha256"):
             raise InputError(
-                f"this preparation was begun with {before['name']} of SHA-256 {before['sha256'][:8]}, and {source['name']} is "
-                "something else; give the same file, or a new folder as root="
+                f"this preparation was begun with {before.get('name')} of SHA-256 {str(before['sha256'])[:8]}, and "
+                f"{source['name']} is something else; give the same file, or a new folder as root="
             )
         self.sources[file] = dict(source)
 
@@ -58,9 +58,13 @@ def read_record(root: Path, name: str) -> Record:
     """
     content = _read(root).get(name)
     try:
-        return Record(**content) if content is not None else Record()
+        record = Record(**content) if content is not None else Record()
     except TypeError as error:
         raise InputError(f"{root / FILE} is no record of a preparation ({error}); delete it") from error
+    tables = [record.sources, record.images, *(record.sources.values() if isinstance(record.sources, dict) else ())]
+    if not all(isinstance(table, dict) for table in tables):
+        raise InputError(f"{root / FILE} is no record of a preparation (a table is missing in {name}); delete it")
+    return record
 
 
 def write_record(root: Path, name: str, record: Record) -> None:
@@ -79,7 +83,7 @@ def _read(root: Path) -> dict[str, Any]:
     path = root / FILE
     try:
         content = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{path} cannot be read ({error}); delete it") from error
     if not isinstance(content, dict):
         raise InputError(f"{path} is no record of a preparation; delete it")

@@ -55,6 +55,9 @@ def _check_polygons(polygons: list[Any], height: int, width: int) -> None:
 def _check_runs(runs: Any, height: int, width: int) -> None:
     """Refuse runs that do not fill the image: the library leaves the other pixels as the memory was."""
     counts = runs["counts"]
+    listed = isinstance(counts, list) and all(type(count) is int and count >= 0 for count in counts)
+    if not listed and not isinstance(counts, str):  # the library cuts fractions off, so that a sum would say nothing
+        raise ValueError("its runs are neither text nor whole numbers from 0 up")
     if list(runs["size"]) != [height, width]:
         raise ValueError(f"its size is {runs['size']}, the image's {[height, width]}")
     total = sum(counts) if isinstance(counts, list) else _total(counts.encode())

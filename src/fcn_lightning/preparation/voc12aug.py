@@ -4,16 +4,18 @@ Source: open-mmlab/mmsegmentation's conversion, which takes `GTcls.Segmentation`
 """
 
 import io
+import zlib
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from fcn_lightning import InputError
 from fcn_lightning.data.images import UInt8
 from fcn_lightning.data.voc12aug import CLASSES
+from fcn_lightning.preparation.archives import MAX_MEMBER
 from fcn_lightning.preparation.outputs import Output, converted, copied, home, listed
 from fcn_lightning.preparation.sources import Found, Part
 
@@ -35,6 +37,7 @@ SBD = Part(
     mistaken=((r"SegmentationClassAug", "somebody's conversion of it, which is not needed"),),
 )
 PARTS = (VOC, SBD)
+MAT_HEADER, MAT_COMPRESSED = 128, 15  # length of a MATLAB file's header; type of a compressed element
 
 
 def plan(found: Sequence[Found], root: Path) -> list[Output]:
@@ -80,6 +83,7 @@ def read_mat(name: str, data: bytes) -> UInt8:
     from scipy.io import loadmat
 
     try:
+        _check_unpacked(data)
         pixels: Any = loadmat(io.BytesIO(data), variable_names=["GTcls"])["GTcls"][0]["Segmentation"][0]
     except Exception as error:  # scipy documents no list of what it raises on bytes that are no MATLAB file
         reason = " ".join(str(error).split())
@@ -87,3 +91,18 @@ def read_mat(name: str, data: bytes) -> UInt8:
     if not isinstance(pixels, np.ndarray) or pixels.ndim != 2 or not 0 <= pixels.min() <= pixels.max() < len(CLASSES):
         raise InputError(f"{SBD.file}: {name} holds no label map of the values 0 to {len(CLASSES) - 1}; get {SBD.file} again")
     return pixels.astype(np.uint8)
+
+
+def _check_unpacked(data: bytes) -> None:
+    """Refuse compressed variables that unpack to more than any file: scipy would take the memory for them.
+
+    Source: MathWorks, "MAT-File Format", level 5: a header of 128 bytes, then elements of a type, a length and so many bytes.
+    """
+    order: Literal["little", "big"] = "little" if data[126:128] == b"IM" else "big"
+    place = MAT_HEADER
+    while place + 8 <= len(data):
+        kind, length = (int.from_bytes(data[start : start + 4], order) for start in (place, place + 4))
+        content = data[place + 8 : place + 8 + length]
+        if kind == MAT_COMPRESSED and len(zlib.decompressobj().decompress(content, MAX_MEMBER + 1)) > MAX_MEMBER:
+            raise ValueError(f"it unpacks to more than {MAX_MEMBER:,} bytes")
+        place += 8 + length

@@ -28,7 +28,8 @@ QUIET_WARNINGS = (
     "The number of training batches .* is smaller than the logging interval",  # TrainingLog has an interval of its own
     ".*does not have many workers",  # the cores at hand decide
     ".*LeafSpec.* is deprecated",  # inside Lightning
-    "You are running on single node with no parallelization, so distributed has no effect",
+    "It is recommended to use .*sync_dist=True",  # the scores are those of all processes already
+    "torch.distributed.nn.functional.all_gather is deprecated",  # inside Lightning
 )
 
 

@@ -104,7 +104,8 @@ class TrainingLog(pl.Callback):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Collect one step; the tensors stay on their device until they are averaged."""
-        self._outputs.append({key: value.detach() for key, value in outputs.items()})
+        parts = trainer.accumulate_grad_batches  # by which Lightning divides the loss, and nothing else
+        self._outputs.append({key: value.detach() * (parts if key == "loss" else 1) for key, value in outputs.items()})
         self._mark = time.perf_counter()
         step = trainer.global_step
         if is_step_end(trainer, batch_idx) and (step % self.interval == 0 or step >= trainer.max_steps):

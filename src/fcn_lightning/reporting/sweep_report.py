@@ -1,0 +1,83 @@
+"""What is left in a sweep's folder when it ends: `sweep.md`, with the difference of two jobs beyond the choice of images."""
+
+from typing import Any
+
+from fcn_lightning import InputError
+from fcn_lightning.evaluation.bootstrap import paired_bootstrap
+from fcn_lightning.reporting import significance
+from fcn_lightning.reporting.count_files import find_counts, read_counts, require_same_images
+from fcn_lightning.reporting.record import write_json
+from fcn_lightning.reporting.sweep_state import Job, Sweep
+from fcn_lightning.reporting.sweep_table import as_json, label, pair, repeats, summary
+
+REPORT, FIGURES = "sweep.md", "seeds.json"
+CAUTION = "They were picked by their scores on these very images, so the true difference is likely smaller."
+
+
+def write_report(sweep: Sweep) -> str:
+    """Write the table, the spread over seeds and the bootstrap between the two jobs that `pair` chooses.
+
+    Returns:
+        The text of the report.
+    """
+    text, difference = summary(sweep), None
+    if chosen := pair(sweep):
+        words, difference = describe_pair(sweep, chosen)
+        text += f"\n\n{words}"
+    (sweep.folder / REPORT).write_text(text + "\n", encoding="utf-8")
+    if groups := repeats(sweep):
+        write_json(sweep.folder / FIGURES, {"seeds": as_json(groups), "difference": difference})
+    return text
+
+
+def describe_pair(sweep: Sweep, chosen: tuple[Job, Job, str]) -> tuple[str, dict[str, Any] | None]:
+    """Compare two jobs that were chosen by their scores.
+
+    Args:
+        sweep: as it stands.
+        chosen: as of `pair`.
+
+    Returns:
+        The finding in words, and its figures; why there is none, where the jobs cannot be compared.
+    """
+    a, b, which = chosen
+    try:
+        words, figures = compare(sweep, a, b)
+    except InputError as error:
+        return f"No bootstrap between {which}: {error}", None
+    return f"Paired bootstrap over images between {which}:\n{words}\n{CAUTION}", figures
+
+
+def compare(sweep: Sweep, a: Job, b: Job) -> tuple[str, dict[str, Any]]:
+    """Resample the validation images of two jobs, each at its best validation.
+
+    Returns:
+        The finding in words, and its figures.
+
+    Raises:
+        InputError: a job has no counts of single images, or the two have not the same images.
+    """
+    one, other = (read_counts(find_counts(name, str(sweep.folder / job.folder))) for name, job in (("a", a), ("b", b)))
+    require_same_images(one, other)
+    result = paired_bootstrap(one.counts, other.counts)
+    files: dict[str, Any] = {"a": str(one.path), "b": str(other.path)}
+    words = f"a  {label(a, sweep)}, {one.path}\nb  {label(b, sweep)}, {other.path}\n{significance.sentence(result)}"
+    return words, files | significance.as_json(result, one.classes)
+
+
+def job_of(sweep: Sweep, key: str, number: int) -> Job:
+    """Return the job of a number that was typed.
+
+    Args:
+        sweep: as it stands.
+        key: of the configuration, for the message.
+        number: of the job.
+
+    Raises:
+        InputError: there is none.
+    """
+    found = next((job for job in sweep.jobs if job.number == number), None)
+    if found is None:
+        known = ", ".join(str(job.number) for job in sweep.jobs) or "none"
+        raise InputError(f"{key}={number} is no job of {sweep.folder}; its jobs are {known}")
+    return found

@@ -1,0 +1,119 @@
+"""A sweep as a person reads it: the table of its jobs, and how far those spread that differ in the seed alone."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from fcn_lightning.evaluation.spread import Spread, spread
+from fcn_lightning.reporting.run_state import FAILED, FINISHED
+from fcn_lightning.reporting.sweep_state import LOST, Job, Sweep
+
+SEED = "seed="
+
+
+@dataclass(frozen=True)
+class Repeats:
+    """Finished jobs that differ in the seed alone.
+
+    Args:
+        jobs: at least two.
+        miou: their best mIoU, in [0, 1].
+    """
+
+    jobs: tuple[Job, ...]
+    miou: Spread
+
+
+def job_table(sweep: Sweep) -> str:
+    """Lay out a Markdown table, one row per job, with mIoU in percent."""
+    cells = [("job", "overrides", "state", "mIoU", "time", "folder")]
+    cells += [
+        (str(job.number), name_of(job, sweep) or "-", job.state, percent(job.miou), _duration(job), job.folder)
+        for job in sweep.jobs
+    ]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    lines = [f"| {' | '.join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))} |" for row in cells]
+    return "\n".join([lines[0], f"|{'|'.join('-' * (width + 2) for width in widths)}|", *lines[1:]])
+
+
+def summary(sweep: Sweep) -> str:
+    """Say how many jobs are in which state, how each failed, the table, and the spread over seeds."""
+    states = list(dict.fromkeys(job.state for job in sweep.jobs))
+    counts = ", ".join(f"{len(sweep.of(state))} {state}" for state in states) or "no job yet"
+    kind = "adaptive sweep" if sweep.plan.adaptive else "sweep"
+    parts = [f"{kind} {sweep.folder}: {counts}", job_table(sweep)]
+    parts += ["\n".join(failures)] if (failures := [failure(job, sweep) for job in sweep.of(FAILED, LOST)]) else []
+    parts += ["\n".join(map(_describe, groups))] if (groups := repeats(sweep)) else []
+    return "\n\n".join(parts)
+
+
+def failure(job: Job, sweep: Sweep) -> str:
+    """Say in a sentence how a job failed."""
+    return f"{label(job, sweep)}: {job.error or job.state}"
+
+
+def label(job: Job, sweep: Sweep) -> str:
+    """Name a job, as in "job 3 (seed=3)"."""
+    name = name_of(job, sweep)
+    return f"job {job.number} ({name})" if name else f"job {job.number}"
+
+
+def name_of(job: Job, sweep: Sweep) -> str:
+    """Return the overrides of a job that not all jobs have; of an only job, those that the command line does not fix."""
+    others = [set(other.overrides) for other in sweep.jobs if other is not job and other.number != job.number]
+    shared = set.intersection(*others) if others else set(sweep.plan.words)
+    return " ".join(override for override in job.overrides if override not in shared)
+
+
+def repeats(sweep: Sweep) -> list[Repeats]:
+    """Gather the finished jobs that differ in the seed alone."""
+    groups: dict[tuple[str, ...], list[Job]] = {}
+    for job in sweep.of(FINISHED):
+        if job.miou is not None:
+            groups.setdefault(tuple(word for word in job.overrides if not word.startswith(SEED)), []).append(job)
+    several = [jobs for jobs in groups.values() if len(jobs) > 1]
+    return [Repeats(tuple(jobs), spread(job.miou for job in jobs if job.miou is not None)) for jobs in several]
+
+
+def pair(sweep: Sweep) -> tuple[Job, Job, str] | None:
+    """Choose two finished jobs to be compared.
+
+    Returns:
+        The worst and the best, where all differ in the seed alone: what chance did at most. Else the second best and the best.
+        And which they are, in words. None where there are no two.
+    """
+    ranked = sorted((job for job in sweep.of(FINISHED) if job.miou is not None), key=lambda job: job.miou or 0.0)
+    if len(ranked) < 2:
+        return None
+    groups = repeats(sweep)
+    if len(groups) == 1 and len(groups[0].jobs) == len(ranked):
+        return ranked[0], ranked[-1], "the worst and the best seed"
+    return ranked[-2], ranked[-1], "the second best and the best job"
+
+
+def as_json(groups: Sequence[Repeats]) -> list[dict[str, object]]:
+    """Return the spread over seeds; fractions in [0, 1]."""
+    return [
+        {"jobs": [job.number for job in group.jobs], "mean": group.miou.mean, "std": group.miou.std, "runs": group.miou.runs}
+        for group in groups
+    ]
+
+
+def percent(fraction: float | None) -> str:
+    """Write a score in percent; a dash without one."""
+    return "-" if fraction is None else f"{100 * fraction:.2f}"
+
+
+def _describe(group: Repeats) -> str:
+    words = [word for word in group.jobs[0].overrides if word.startswith(SEED)]
+    what = "differ in the seed alone" if words else "are alike"
+    numbers = ", ".join(str(job.number) for job in group.jobs)
+    mean, std = 100 * group.miou.mean, 100 * group.miou.std
+    return f"jobs {numbers} {what}: mIoU {mean:.2f} on average, sample standard deviation {std:.2f} ({group.miou.runs} runs)"
+
+
+def _duration(job: Job) -> str:
+    if not job.started or not job.ended:
+        return "-"
+    seconds = int((datetime.fromisoformat(job.ended) - datetime.fromisoformat(job.started)).total_seconds())
+    return f"{seconds // 3600}:{seconds % 3600 // 60:02}:{seconds % 60:02}"
