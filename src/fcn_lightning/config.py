@@ -15,8 +15,10 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf.errors import OmegaConfBaseException
 
 from fcn_lightning import InputError
+from fcn_lightning.data.yaml_file import read_yaml
 from fcn_lightning.reporting.run_state import CONFIG, find_unfinished, is_free
 from fcn_lightning.training.launch import launch, shared_name
 
@@ -204,8 +206,8 @@ def read_config(folder: Path) -> DictConfig:
     """
     path = folder / CONFIG
     try:
-        config = OmegaConf.load(path)
-    except Exception as error:  # YAML and OmegaConf each have errors of their own
+        config = OmegaConf.create(read_yaml(path))
+    except (OSError, InputError, OmegaConfBaseException, ValueError) as error:
         raise InputError(f"{path} cannot be read ({' '.join(str(error).split())[:200]}); start a new run") from error
     if not isinstance(config, DictConfig):
         raise InputError(f"{path} holds no configuration; start a new run")

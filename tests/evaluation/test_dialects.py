@@ -19,6 +19,7 @@ from torchmetrics.segmentation import MeanIoU
 from fcn_lightning.data.dataset import Labels
 from fcn_lightning.evaluation.confusion import ConfusionMatrix
 from fcn_lightning.evaluation.dialects import Dialect, dialects
+from fcn_lightning.evaluation.image_counts import ImageCounts
 from fcn_lightning.evaluation.inference import Inference
 from fcn_lightning.evaluation.predictor import Card
 from fcn_lightning.evaluation.scores import scores
@@ -58,9 +59,16 @@ def counted(preds: Tensor, masks: Tensor, classes: int = 4) -> ConfusionMatrix:
     return metric
 
 
+def image_miou(preds: Tensor, masks: Tensor, classes: int = 4) -> float:
+    metric = ImageCounts(classes)
+    for index, (pred, mask) in enumerate(zip(preds, masks, strict=True)):
+        metric.update(pred, mask, index)
+    return metric.counts().image_miou()
+
+
 def translated(preds: Tensor, masks: Tensor, classes: int = 4) -> dict[str, float]:
-    metric = counted(preds, masks, classes)
-    return {dialect.name: dialect.miou for dialect in dialects(metric.compute(), metric.image_miou())}
+    found = dialects(counted(preds, masks, classes).compute(), image_miou(preds, masks, classes))
+    return {dialect.name: dialect.miou for dialect in found}
 
 
 def random_images(seed: int, classes: int, *, ignored: bool) -> tuple[Tensor, Tensor]:
@@ -141,16 +149,13 @@ def test_a_batch_counts_as_its_images() -> None:
     one, many = ConfusionMatrix(5), counted(preds, masks, 5)
     one.update(preds, masks)
     assert one.compute().equal(many.compute())
-    assert one.image_miou() == pytest.approx(many.image_miou(), rel=1e-15)
-    assert one.images.item() == many.images.item() == 4, "one image has no labelled pixel"
 
 
-def test_reset_forgets_the_images() -> None:
-    metric = counted(PREDS, MASKS)
-    metric.reset()
-    assert math.isnan(metric.image_miou())
-    metric.update(PREDS[1], MASKS[1])
-    assert metric.image_miou() == pytest.approx(4 / 9)
+def test_an_image_without_labelled_pixels_has_no_say() -> None:
+    assert image_miou(PREDS[1:2], MASKS[1:2]) == pytest.approx(4 / 9)
+    masks = torch.cat([MASKS[1:2], torch.full_like(MASKS[:1], 255)])
+    assert image_miou(PREDS[:2].flip(0), masks) == pytest.approx(4 / 9)
+    assert math.isnan(image_miou(PREDS[:1], torch.full_like(MASKS[:1], 255)))
 
 
 def test_nothing_labelled_is_what_each_project_makes_of_it() -> None:
@@ -161,23 +166,6 @@ def test_nothing_labelled_is_what_each_project_makes_of_it() -> None:
     assert {miou for miou in result.values() if not math.isnan(miou)} == {0.0}
 
 
-def test_processes_are_added_up() -> None:
-    ours, theirs = counted(PREDS[:2], MASKS[:2]), counted(PREDS[2:], MASKS[2:])
-
-    def gather(state: Tensor, group: Any) -> list[Tensor]:
-        name = next(name for name in ("confmat", "image_miou_sum", "images") if getattr(ours, name) is state)
-        return [state, getattr(theirs, name)]
-
-    ours.distributed_available_fn = lambda: True
-    ours.dist_sync_fn = gather
-    assert ours.compute().equal(counted(PREDS, MASKS).compute())
-    assert ours.image_miou() == pytest.approx(359 / 540), "after compute() has given this process its own counts back"
-    assert ours.image_miou() == pytest.approx(359 / 540), "and so has image_miou()"
-    with ours.sync_context(dist_sync_fn=gather):
-        assert ours.image_miou() == pytest.approx(359 / 540)
-    assert ours.images == 2
-
-
 def test_a_validation_keeps_its_dialects() -> None:
     labels = Labels(classes=("a", "b", "c", "d"), palette=((0, 0, 0),) * 4, values=(0, 1, 2, 3), ignored=(255,))
     model = {"depth": 18, "deep_stem": False, "output_stride": 8, "head_dilation": 1, "dropout": 0.1, "align_corners": False}
@@ -186,7 +174,7 @@ def test_a_validation_keeps_its_dialects() -> None:
     schedule = PolySchedule(max_steps=1, val_interval=1, power=0.9, min_lr=0.0)
     task = SegmentationTask(card.build(), card, schedule=schedule, optimizer=SGD(0.01, 0, 0), loss=LossWeights(0.4))
     trainer = pl.Trainer(accelerator="cpu", logger=False, enable_progress_bar=False, enable_model_summary=False)
-    images = [{"images": [torch.randn(1, 3, 32, 32)], "mask": torch.randint(0, 3, (24, 40))} for _ in range(2)]
+    images = [{"images": [torch.randn(1, 3, 32, 32)], "mask": torch.randint(0, 3, (24, 40)), "index": index} for index in range(2)]
 
     def validate(*samples: dict[str, Any]) -> dict[str, float]:
         trainer.validate(task, DataLoader(samples, batch_size=None), verbose=False)  # type: ignore[arg-type]
@@ -220,7 +208,9 @@ def test_scores_json(tmp_path: Path) -> None:
     metric = counted(PREDS, MASKS)
     result = scores(metric.compute())
     write_scores(tmp_path / "plain.json", result, tuple("abcd"), loss=1.0)
-    write_scores(tmp_path / "all.json", result, tuple("abcd"), loss=1.0, dialects=dialects(metric.compute(), metric.image_miou()))
+    write_scores(
+        tmp_path / "all.json", result, tuple("abcd"), loss=1.0, dialects=dialects(metric.compute(), image_miou(PREDS, MASKS))
+    )
     plain, full = (json.loads((tmp_path / f"{name}.json").read_text()) for name in ("plain", "all"))
     assert full.pop("dialects") == pytest.approx(BY_HAND | {"torchvision": None})
     assert full == plain

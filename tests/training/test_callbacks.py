@@ -55,7 +55,7 @@ def test_accumulated_parts_are_one_step() -> None:
     optimizers = [SimpleNamespace(param_groups=[{"lr": 0.5}])]
     state = {"max_steps": 2, "accumulate_grad_batches": 2, "loggers": [], "optimizers": optimizers, "strategy": strategy}
     log.on_train_start(trainer(**state), module)
-    for batch, loss in enumerate((1.0, 3.0, float("nan"), 5.0)):
+    for batch, loss in enumerate((0.5, 1.5, float("nan"), 2.5)):  # as Lightning hands them on: divided by the parts
         log.on_train_batch_start(trainer(**state), module, None, batch)
         log.on_train_batch_end(trainer(**state, global_step=(batch + 1) // 2), module, {"loss": torch.tensor(loss)}, None, batch)
     assert [(step, entry["loss"]) for step, entry in heard] == [(1, 2.0), (2, 5.0)], "a loss that is no number has no say"

@@ -37,7 +37,7 @@ def dialects(confmat: Tensor, image_miou: float) -> tuple[Dialect, ...]:
 
     Args:
         confmat: (K, K) int64, rows true classes, columns predictions, summed over the data set.
-        image_miou: mean over images of each image's own mIoU, from `ConfusionMatrix.image_miou`.
+        image_miou: mean over images of each image's own mIoU, from `Counts.image_miou`.
 
     Returns:
         One per way of counting, the reference first. An absent class is one in no mask and no prediction.

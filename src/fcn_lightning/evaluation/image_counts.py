@@ -24,6 +24,15 @@ class Counts:
     pred: Tensor
     true: Tensor
 
+    def image_miou(self) -> float:
+        """Return the mean over images of each image's own mIoU, in [0, 1]; NaN where no image has a labelled pixel.
+
+        Classes in neither the mask nor the prediction of an image are left out of its mIoU, images without labelled
+        pixels out of the mean.
+        """
+        union = self.pred + self.true - self.intersect
+        return (self.intersect.double() / union).nanmean(1).nanmean().item()
+
 
 class ImageCounts(Metric):
     """Keeps three numbers per image and class, and the image's index.

@@ -157,7 +157,9 @@ def by_class(values: Tensor, classes: tuple[str, ...]) -> dict[str, float | None
 
 def _git_state() -> dict[str, str] | None:
     def git(*arguments: str) -> str:
-        return subprocess.run(["git", *arguments], capture_output=True, text=True, check=True, timeout=10).stdout.strip()
+        # Without its file monitor, which a stranger's repository may set to a program of its own.
+        command = ["git", "-c", "core.fsmonitor=false", *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
 
     try:
         return {"commit": git("rev-parse", "HEAD"), "changed": git("status", "--porcelain")}

@@ -30,17 +30,18 @@ class RunLog(Callback):
         path: file to write.
         steps_per_epoch: training images over global batch size.
         step: optimiser steps that a continued run has done; lines of later ones, and one that was cut off, are taken back.
+        validated: step of the last validation that it has done, of which the same holds.
 
     Source: open-mmlab/mmcv, `TextLoggerHook` of release 1.2.
     """
 
-    def __init__(self, path: Path, steps_per_epoch: float, step: int = 0) -> None:
+    def __init__(self, path: Path, steps_per_epoch: float, step: int = 0, validated: int = 0) -> None:
         """Write nothing yet."""
         self.path = path
         self.steps_per_epoch = steps_per_epoch
         self._lr = 0.0
         if path.is_file():
-            _rewind(path, step)
+            _rewind(path, {"train": step, "val": validated})
 
     def __call__(self, step: int, entry: dict[str, float]) -> None:
         """Write a training line."""
@@ -73,11 +74,12 @@ class RunLog(Callback):
             file.write(json.dumps(rounded) + "\n")
 
 
-def _rewind(path: Path, step: int) -> None:
+def _rewind(path: Path, steps: dict[str, int]) -> None:
     kept = []
     for line in path.read_text(encoding="utf-8").splitlines():
         with suppress(ValueError, KeyError, TypeError):
-            if json.loads(line)["iter"] <= step:
+            entry = json.loads(line)
+            if entry["iter"] <= steps[entry["mode"]]:
                 kept.append(line + "\n")
     part = path.with_name(f".{path.name}.part")
     part.write_text("".join(kept), encoding="utf-8")

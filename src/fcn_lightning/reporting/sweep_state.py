@@ -7,7 +7,7 @@ all of them, under a lock, so that the last one to write it knows of all that en
 import json
 import os
 import socket
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
@@ -139,7 +139,7 @@ def update(folder: Path, plan: Plan | None = None) -> None:
             with suppress(OSError):  # a file system without locks: the table may lag behind until the next job ends
                 locks.lock(file)
         sweep = _stand(folder, plan or read_plan(folder))
-        _write(folder / SWEEP, {**asdict(sweep.plan), "jobs": [asdict(job) for job in sweep.jobs]})
+        _write(folder / SWEEP, {**asdict(sweep.plan), "jobs": list(map(_as_json, sweep.jobs))})
     finally:
         os.close(file)
 
@@ -188,6 +188,10 @@ def _stand(folder: Path, plan: Plan) -> Sweep:
     jobs = {number: Job(number, overrides, str(number)) for number, overrides in enumerate(plan.planned)}
     jobs |= {job.number: job for job in map(_read_job, (folder / JOBS).glob("*.json")) if job is not None}
     return Sweep(folder, plan, tuple(_look(folder, jobs[number]) for number in sorted(jobs)))
+
+
+def _as_json(job: Job) -> dict[str, Any]:
+    return {"mIoU" if key == "miou" else key: value for key, value in asdict(job).items()}
 
 
 def _read_job(path: Path) -> Job | None:
@@ -239,7 +243,7 @@ def _exists(pid: int) -> bool:
     return True
 
 
-def _write(path: Path, content: dict[str, Any] | Sequence[Any]) -> None:
+def _write(path: Path, content: dict[str, Any]) -> None:
     """Write a file that a reader sees whole: the old or the new one."""
     part = path.with_name(f".{path.name}.{socket.gethostname()}.{os.getpid()}")
     part.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")

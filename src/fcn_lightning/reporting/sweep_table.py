@@ -1,5 +1,6 @@
 """A sweep as a person reads it: the table of its jobs, and how far those spread that differ in the seed alone."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -27,10 +28,9 @@ class Repeats:
 def job_table(sweep: Sweep) -> str:
     """Lay out a Markdown table, one row per job, with mIoU in percent."""
     cells = [("job", "overrides", "state", "mIoU", "time", "folder")]
-    cells += [
-        (str(job.number), name_of(job, sweep) or "-", job.state, percent(job.miou), _duration(job), job.folder)
-        for job in sweep.jobs
-    ]
+    for job in sweep.jobs:
+        name = name_of(job, sweep) or "-"
+        cells.append((str(job.number), name, job.state, percent(job.miou), _duration(job), job.folder))
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     lines = [f"| {' | '.join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))} |" for row in cells]
     return "\n".join([lines[0], f"|{'|'.join('-' * (width + 2) for width in widths)}|", *lines[1:]])
@@ -43,7 +43,7 @@ def summary(sweep: Sweep) -> str:
     kind = "adaptive sweep" if sweep.plan.adaptive else "sweep"
     parts = [f"{kind} {sweep.folder}: {counts}", job_table(sweep)]
     parts += ["\n".join(failures)] if (failures := [failure(job, sweep) for job in sweep.of(FAILED, LOST)]) else []
-    parts += ["\n".join(map(_describe, groups))] if (groups := repeats(sweep)) else []
+    parts += ["\n".join(_describe(group, sweep) for group in groups)] if (groups := repeats(sweep)) else []
     return "\n\n".join(parts)
 
 
@@ -59,10 +59,14 @@ def label(job: Job, sweep: Sweep) -> str:
 
 
 def name_of(job: Job, sweep: Sweep) -> str:
-    """Return the overrides of a job that not all jobs have; of an only job, those that the command line does not fix."""
-    others = [set(other.overrides) for other in sweep.jobs if other is not job and other.number != job.number]
+    """Return the overrides of a job that not all jobs have; of an only job, those that the command line does not fix.
+
+    Numbers that a sampler drew are rounded to four digits; `sweep.json` has them as they were.
+    """
+    others = [set(other.overrides) for other in sweep.jobs if other.number != job.number]
     shared = set.intersection(*others) if others else set(sweep.plan.words)
-    return " ".join(override for override in job.overrides if override not in shared)
+    words = " ".join(override for override in job.overrides if override not in shared)
+    return re.sub(r"\d+\.\d{6,}(e[+-]?\d+)?", lambda number: f"{float(number[0]):.4g}", words)
 
 
 def repeats(sweep: Sweep) -> list[Repeats]:
@@ -87,7 +91,7 @@ def pair(sweep: Sweep) -> tuple[Job, Job, str] | None:
         return None
     groups = repeats(sweep)
     if len(groups) == 1 and len(groups[0].jobs) == len(ranked):
-        return ranked[0], ranked[-1], "the worst and the best seed"
+        return ranked[0], ranked[-1], "the worst and the best of these runs"
     return ranked[-2], ranked[-1], "the second best and the best job"
 
 
@@ -104,12 +108,13 @@ def percent(fraction: float | None) -> str:
     return "-" if fraction is None else f"{100 * fraction:.2f}"
 
 
-def _describe(group: Repeats) -> str:
-    words = [word for word in group.jobs[0].overrides if word.startswith(SEED)]
-    what = "differ in the seed alone" if words else "are alike"
+def _describe(group: Repeats, sweep: Sweep) -> str:
+    setting = " ".join(word for word in name_of(group.jobs[0], sweep).split() if not word.startswith(SEED))
     numbers = ", ".join(str(job.number) for job in group.jobs)
-    mean, std = 100 * group.miou.mean, 100 * group.miou.std
-    return f"jobs {numbers} {what}: mIoU {mean:.2f} on average, sample standard deviation {std:.2f} ({group.miou.runs} runs)"
+    return (
+        f"jobs {numbers} differ in the seed alone{f' ({setting})' if setting else ''}: mIoU {percent(group.miou.mean)} on average, "
+        f"sample standard deviation {percent(group.miou.std)}"
+    )
 
 
 def _duration(job: Job) -> str:

@@ -114,6 +114,10 @@ class TrainingLog(pl.Callback):
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Leave the validation out of the time per step."""
+        self.leave_out()
+
+    def leave_out(self) -> None:
+        """Count what was done since the end of the step neither as time of a step nor as a wait for data."""
         now = time.perf_counter()
         self._first += now - self._mark
         self._mark = now
@@ -135,3 +139,25 @@ class TrainingLog(pl.Callback):
         for listener in self.listeners:
             listener(trainer.global_step, entry)
         self._outputs, self._first = [], self._mark
+
+
+class SpareTime(pl.Callback):
+    """Leave out of a log's times what the callbacks between it and this one do, such as saving.
+
+    Args:
+        log: whose times are meant.
+    """
+
+    def __init__(self, log: TrainingLog) -> None:
+        """Keep the log."""
+        self.log = log
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Leave out what followed a step."""
+        self.log.leave_out()
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Leave out what followed a validation."""
+        self.log.leave_out()

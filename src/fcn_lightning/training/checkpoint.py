@@ -157,7 +157,9 @@ def newest(folder: Path) -> tuple[Path, dict[str, Any]] | None:
             log.warning("%s; looking for the one before it", str(error).split(";", 1)[0])
             continue
         for broken in damaged:
-            broken.replace(broken.with_name(f"{broken.name}.damaged"))
+            _set_aside(broken)
+        for part in folder.glob(".*.part"):  # of a process that was killed
+            part.unlink()
         return path, content
     if damaged:
         raise InputError(f"none of the {len(damaged)} checkpoints in {folder} can be read; start a new run")
@@ -182,6 +184,14 @@ def _candidates(folder: Path) -> Iterator[Path]:
         if path.is_file() and (key := path.stat().st_ino) not in seen:
             seen.add(key)
             yield path
+
+
+def _set_aside(broken: Path) -> None:
+    """Rename a damaged file to <file>.damaged, and take its other names away."""
+    for name in broken.parent.glob("*.ckpt"):
+        if name != broken and name.samefile(broken):
+            name.unlink()
+    broken.replace(broken.with_name(f"{broken.name}.damaged"))
 
 
 def _sync_folder(folder: Path) -> None:

@@ -49,6 +49,7 @@ class CheckpointKeeper(pl.Callback):
         self.keep_validated = keep_validated
         self.best: dict[str, float] | None = None
         self.validated_step = 0
+        self._saved_step = -1  # by this run; files of later steps may be left from before it was continued
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -69,10 +70,11 @@ class CheckpointKeeper(pl.Callback):
             self.best = {"step": step, "mIoU": miou}
         if not trainer.is_global_zero:
             return
+        if is_best:
+            self._write_weights(pl_module, step)  # before the checkpoint, after which this validation is not done again
         path = self._save(trainer, self.folder / f"step_{step:06d}_mIoU_{miou:.4f}.ckpt")
         if is_best:
             checkpoint.link(path, self.folder / "best.ckpt")
-            self._write_weights(pl_module, step)
         self._drop()
 
     def save(self, trainer: pl.Trainer) -> None:
@@ -82,21 +84,26 @@ class CheckpointKeeper(pl.Callback):
         """
         if not trainer.is_global_zero:
             return
-        newest = checkpoint.by_step(self.folder)[-1:]
-        if not newest or checkpoint.step_of(newest[0]) != trainer.global_step:
+        if self._saved_step != trainer.global_step:
             self._save(trainer, self.folder / f"step_{trainer.global_step:06d}.ckpt")
             self._drop()
 
-    def resume(self, run: dict[str, Any]) -> None:
-        """Go on from what a checkpoint says."""
+    def resume(self, trainer: pl.Trainer, run: dict[str, Any]) -> None:
+        """Go on from what a checkpoint says, with its best one under that name: a kill may have come in between."""
         self.best = run["best"]
         self.validated_step = int(run["validated_step"])
+        self._saved_step = trainer.global_step
         self.guard.load_state_dict(run["guard"])
+        if self.best and trainer.is_global_zero:
+            for path in checkpoint.by_step(self.folder):
+                if checkpoint.step_of(path) == self.best["step"] and "_mIoU_" in path.name:
+                    checkpoint.link(path, self.folder / "best.ckpt")
 
     def _save(self, trainer: pl.Trainer, path: Path) -> Path:
         run = {"best": self.best, "validated_step": self.validated_step, "guard": self.guard.state_dict()}
         checkpoint.write(checkpoint.snapshot(trainer, run), path)
         checkpoint.link(path, self.folder / "last.ckpt")
+        self._saved_step = trainer.global_step
         return path
 
     def _write_weights(self, task: SegmentationTask, step: int) -> None:
@@ -149,7 +156,7 @@ class Resumption(pl.Callback):
         content = self.content or checkpoint.read(Path(path))
         self.content = None  # as large as the network and its optimiser
         checkpoint.restore(trainer, content)
-        self.keeper.resume(content[checkpoint.RUN])
+        self.keeper.resume(trainer, content[checkpoint.RUN])
         step = trainer.global_step
         if self.validation.is_due(step) and self.keeper.validated_step < step:
             self.validation.run(trainer)

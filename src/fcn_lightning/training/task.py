@@ -102,8 +102,8 @@ class SegmentationTask(pl.LightningModule):
         """Compute and log the scores; processes exchange their sums here only, once per validation."""
         self.confmat = self.confusion.compute().cpu()
         self.scores = result = scores(self.confmat)
-        self.dialects = dialects(self.confmat, self.confusion.image_miou())
         self.counts = self.image_counts.counts()
+        self.dialects = dialects(self.confmat, self.counts.image_miou())
         metrics = val_metrics(result, self.card.labels.classes) | {"val/loss": self.val_loss.compute().item()}
         self.log_dict(metrics, logger=False, rank_zero_only=True)  # for callbacks
         # To the loggers directly: at the optimiser step, unrounded.

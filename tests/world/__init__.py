@@ -1,0 +1,1 @@
+"""Training that does not depend on how many processes take part."""
