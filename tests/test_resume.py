@@ -15,7 +15,12 @@ def steps_of(folder: Path) -> list[tuple[int, str]]:
         return [(int(row["step"]), row["train/loss"]) for row in csv.DictReader(file) if row["train/loss"]]
 
 
-@pytest.mark.parametrize(("workers", "devices"), [(0, 1), (2, 1), (0, 2), (2, 2)])
+SLOW = pytest.mark.slow
+
+
+@pytest.mark.parametrize(
+    ("workers", "devices"), [(0, 1), pytest.param(2, 1, marks=SLOW), pytest.param(0, 2, marks=SLOW), pytest.param(2, 2, marks=SLOW)]
+)
 def test_stopped_and_continued_equals_in_one_go(tmp_path: Path, workers: int, devices: int) -> None:
     data = write_data(tmp_path / "data")
     words = settings(data, f"dataset.workers={workers}", f"trainer.devices={devices}", "schedule.max_steps=8")

@@ -94,7 +94,8 @@ def validate(config: DictConfig, verb: str, model: "FCN", card: "Card", datamodu
     if here.rank == 0:
         datamodule.val_data[0]  # a wrong encoding is said before the run leaves traces
         record.claim(folder, OmegaConf.to_yaml(config, resolve=True), HydraConfig.get().overrides.task)
-        record.write_environment(folder, record.device_name(trainer.strategy.root_device))
+        device = record.device_name(trainer.strategy.root_device)
+        record.write_environment(folder, device, processes=trainer.world_size, machines=trainer.num_nodes)
         record.write_data(folder, {"val": datamodule.val_data})
     try:
         trainer.validate(task, datamodule=datamodule, verbose=False)

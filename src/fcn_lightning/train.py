@@ -2,6 +2,7 @@
 
 import errno
 import logging
+import secrets
 import signal
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -98,6 +99,13 @@ class Run:
         """Return the optimiser steps done before."""
         return int(self.found[1]["global_step"]) if self.found else 0
 
+    @property
+    def validated(self) -> int:
+        """Return the step of the last validation done before."""
+        from fcn_lightning.training.checkpoint import RUN
+
+        return int(self.found[1][RUN]["validated_step"]) if self.found else 0
+
 
 def train(config: DictConfig, folder: Path, here: Launch, *, going_on: bool) -> float | None:
     """Do one run, or the rest of it.
@@ -130,6 +138,8 @@ def train(config: DictConfig, folder: Path, here: Launch, *, going_on: bool) -> 
     exact_fp32()
     wanted = str(config.trainer.precision)
     config.trainer.precision = build(config.trainer).resolved_precision()  # probed once, by rank 0
+    if "id" in config.logger:
+        config.logger.id = config.logger.id or secrets.token_hex(4)  # under which a continued run goes on
     hardware, datamodule, schedule = build(config.trainer), build(config.dataset), build(config.schedule)
     card = card_of(config, datamodule)
     processes, ms_flip = hardware.processes(here), card.inference.ms_flip
@@ -211,7 +221,8 @@ def announce(run: Run, trainer: "Trainer", start: str, wanted: str, *, going_on:
         record.reclaim(folder, OmegaConf.to_yaml(config, resolve=True), overrides, run.step)
     else:
         record.claim(folder, OmegaConf.to_yaml(config, resolve=True), overrides)
-        record.write_environment(folder, record.device_name(trainer.strategy.root_device))
+        device = record.device_name(trainer.strategy.root_device)
+        record.write_environment(folder, device, processes=trainer.world_size, machines=trainer.num_nodes)
         record.write_data(folder, {"train": datamodule.train_data, "val": datamodule.val_data})
         keep(sheet, folder, trainer.loggers)
     log_config(trainer.loggers, plain(config))
@@ -283,6 +294,8 @@ def explained(run: Run, error: BaseException) -> BaseException:
     from fcn_lightning.training.checkpoint import not_written
     from fcn_lightning.training.memory import MemorySettings, explain_oom
 
+    if isinstance(error, SystemExit) and isinstance(error.__context__, KeyboardInterrupt):
+        return error.__context__  # before the first step, where Lightning still has Ctrl-C, and makes an exit status 1 of it
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         return not_written(Path(error.filename or run.folder / "metrics.csv"), error)
     if not isinstance(error, Exception) or isinstance(error, InputError):
@@ -326,7 +339,7 @@ def make_trainer(run: Run) -> "tuple[Trainer, CheckpointKeeper, StatusFile | Non
     """
     from fcn_lightning.reporting.run_plots import RunPlots
     from fcn_lightning.reporting.status_file import StatusFile
-    from fcn_lightning.training.callbacks import StepSeed, TrainingLog, Validation
+    from fcn_lightning.training.callbacks import SpareTime, StepSeed, TrainingLog, Validation
     from fcn_lightning.training.guards import FiniteGuard, step_samples
     from fcn_lightning.training.keeper import CheckpointKeeper, Resumption
     from fcn_lightning.training.signals import StopSignals
@@ -344,10 +357,12 @@ def make_trainer(run: Run) -> "tuple[Trainer, CheckpointKeeper, StatusFile | Non
     status = StatusFile(run.folder, schedule.max_steps, keeper) if leads else None
     validation = Validation(schedule)
     listeners, shown = make_reports(run) if leads else ([], [RunPlots(run.folder, run.datamodule.val_data)])
-    callbacks: list[Callback] = [StepSeed(config.seed), Resumption(validation, keeper, *(run.found or ())), guard, keeper]
-    callbacks += [status, *shown] if status is not None else shown
-    # After those above: what they take is not time per step. Then what may end the loop, and the validation.
-    callbacks += [TrainingLog(run.hardware.log_interval, listeners), StopSignals(run.here, keeper), run.phases, validation]
+    training_log = TrainingLog(run.hardware.log_interval, listeners)
+    callbacks: list[Callback] = [StepSeed(config.seed), Resumption(validation, keeper, *(run.found or ())), guard, *shown]
+    # What is said comes before it is saved: a run that was killed in between says it again, and none is left out.
+    callbacks += [training_log, keeper, *([status] if status is not None else []), SpareTime(training_log)]
+    # Then what may end the loop, and the validation.
+    callbacks += [StopSignals(run.here, keeper), run.phases, validation]
     trainer = run.hardware.trainer(
         run.here,
         run.folder,
@@ -368,7 +383,7 @@ def make_reports(run: Run) -> "tuple[list[Any], list[Callback]]":
 
     datamodule = run.datamodule
     progress = Progress(run.task.schedule.max_steps)
-    run_log = RunLog(run.folder / "log.jsonl", len(datamodule.train_data) / datamodule.global_batch_size, run.step)
+    run_log = RunLog(run.folder / "log.jsonl", len(datamodule.train_data) / datamodule.global_batch_size, run.step, run.validated)
     plots = RunPlots(run.folder, datamodule.val_data, run.published)
     counts = CountFiles(run.folder, datamodule.val_data)
     return [progress, run_log, DataAdvice(data_advice(datamodule))], [progress, counts, plots, run_log, ScoreTable()]
@@ -378,7 +393,7 @@ def make_loggers(run: Run) -> "list[Logger]":
     """Build the trackers: metrics.csv always, and the chosen one beside it."""
     from fcn_lightning.reporting.loggers import MetricsFile
 
-    loggers: list[Logger] = [MetricsFile(run.folder, run.step)]
+    loggers: list[Logger] = [MetricsFile(run.folder, run.step, run.validated)]
     if run.config.logger:
         loggers.append(build(run.config.logger, {"folder": str(run.folder)}))
     return loggers

@@ -28,6 +28,7 @@ def write(path: Path, state: Mapping[str, Tensor], card: Mapping[str, Any]) -> N
     Raises:
         OSError: the disk is full, or the folder cannot be written to.
     """
+    path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.name}.part")
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
     try:

@@ -1,14 +1,16 @@
 """Where metrics go: `metrics.csv` in the run folder, and trackers beside it: Weights & Biases."""
 
 import csv
+import io
 import netrc
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlparse
 
 from pytorch_lightning.loggers import CSVLogger, Logger, WandbLogger
+from pytorch_lightning.loggers.csv_logs import ExperimentWriter
 
 from fcn_lightning import InputError
 from fcn_lightning.data.images import UInt8
@@ -22,26 +24,65 @@ class MetricsFile(CSVLogger):
     Args:
         folder: of the run.
         step: optimiser steps that a continued run has done; entries of later ones are taken back.
+        validated: step of the last validation that it has done; entries of later ones are taken back.
     """
 
-    def __init__(self, folder: Path, step: int) -> None:
-        """Read what is there."""
+    def __init__(self, folder: Path, step: int, validated: int) -> None:
+        """Write nothing yet."""
         super().__init__(folder, name="", version="", flush_logs_every_n_steps=1)
-        self._earlier: list[dict[str, Any]] = []
-        path = folder / "metrics.csv"
-        if step and path.is_file():
-            with path.open(newline="", encoding="utf-8") as file:
-                rows = [{key: value for key, value in row.items() if key and value} for row in csv.DictReader(file)]
-            self._earlier = [row for row in rows if row.get("step", "").isdigit() and int(row["step"]) <= step]
+        self._done = {"train": step, "val": validated}
 
     @property
     def experiment(self) -> Any:
-        """Return Lightning's writer, which removes an earlier file, and give it that file's entries first."""
-        writer = super().experiment
-        if self._earlier:
-            writer.metrics, self._earlier = [*self._earlier, *writer.metrics], []
-            writer.save()
-        return writer
+        """Return what writes the file."""
+        if self._experiment is None:
+            self._experiment = MetricsWriter(self.log_dir, self._done)
+        return self._experiment
+
+
+class MetricsWriter(ExperimentWriter):
+    """Lightning's writer, but the file is whole at any moment: it is replaced where Lightning would empty it and write it anew.
+
+    Args:
+        folder: of the file.
+        done: last step of which the file's entries are kept, of "train" and of "val".
+    """
+
+    def __init__(self, folder: str, done: Mapping[str, int]) -> None:
+        """Go on with the file that is there."""
+        super().__init__(folder)
+        entries = [row for row in self._read() if int(row["step"]) <= done["val" if _is_validation(row) else "train"]]
+        self.metrics_keys = sorted({key for row in entries for key in row})
+        self._replace(entries)
+
+    def _check_log_dir_exists(self) -> None:
+        """Keep what Lightning would remove."""
+
+    def _rewrite_with_new_header(self, fieldnames: list[str]) -> None:
+        self._replace(self._read())
+
+    def _read(self) -> list[dict[str, str]]:
+        """Return the entries, without values that were not logged; a last line that was cut off is none."""
+        path = Path(self.metrics_file_path)
+        text = path.read_bytes().decode() if path.is_file() else ""
+        rows = csv.DictReader(io.StringIO(text[: text.rfind("\n") + 1], newline=""))
+        return [{key: value for key, value in row.items() if value} for row in rows]
+
+    def _replace(self, rows: Sequence[Mapping[str, str]]) -> None:
+        path = Path(self.metrics_file_path)
+        part = path.with_name(f".{path.name}.part")
+        if not rows:
+            path.unlink(missing_ok=True)
+            return
+        with part.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, fieldnames=self.metrics_keys)
+            writer.writeheader()
+            writer.writerows(rows)
+        part.replace(path)
+
+
+def _is_validation(row: Mapping[str, str]) -> bool:
+    return any(key.startswith("val/") for key in row)
 
 
 def wandb_logger(

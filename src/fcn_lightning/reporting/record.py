@@ -75,8 +75,8 @@ def reclaim(folder: Path, config: str, overrides: Sequence[str], step: int) -> N
         file.write("\n".join([f"# continued at step {step} with", *(f"# {override}" for override in overrides)]) + "\n")
 
 
-def write_environment(folder: Path, device: str) -> None:
-    """Write `environment.json`: versions, machine, device, git state."""
+def write_environment(folder: Path, device: str, *, processes: int = 1, machines: int = 1) -> None:
+    """Write `environment.json`: versions, machine, device, git state; and how many processes on how many machines take part."""
     content = {
         "python": platform.python_version(),
         "packages": package_versions(),
@@ -84,6 +84,8 @@ def write_environment(folder: Path, device: str) -> None:
         "cpu": cpu_name(),
         "cores": available_cores(),
         "device": device,
+        "processes": processes,
+        "machines": machines,
         "git": _git_state(),
         "command": sys.argv,
     }

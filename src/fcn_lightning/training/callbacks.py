@@ -145,19 +145,19 @@ class SpareTime(pl.Callback):
     """Leave out of a log's times what the callbacks between it and this one do, such as saving.
 
     Args:
-        log: whose times are meant.
+        training_log: whose times are meant.
     """
 
-    def __init__(self, log: TrainingLog) -> None:
+    def __init__(self, training_log: TrainingLog) -> None:
         """Keep the log."""
-        self.log = log
+        self.training_log = training_log  # a callback's `log` is Lightning's
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Leave out what followed a step."""
-        self.log.leave_out()
+        self.training_log.leave_out()
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Leave out what followed a validation."""
-        self.log.leave_out()
+        self.training_log.leave_out()

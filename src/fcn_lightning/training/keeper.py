@@ -112,6 +112,7 @@ class CheckpointKeeper(pl.Callback):
         figures = {"step": step, "mIoU": scores.miou, "mAcc": scores.macc, "aAcc": scores.aacc} if scores else {}
         card = task.card.to_dict() | {"row": self.row, "figures": figures}
         try:
+            self.folder.mkdir(parents=True, exist_ok=True)
             safe_weights.write(path, {checkpoint.PREFIX + name: tensor for name, tensor in task.model.state_dict().items()}, card)
         except OSError as error:
             raise checkpoint.not_written(path, error) from error

@@ -57,12 +57,13 @@ class StopSignals(pl.Callback):
         self._handlers: dict[int, Any] = {}
         self._group: Any = None
 
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """Take over the signals, also for the validation that a continued run may begin with."""
+        self._take_over()
+
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Take over the signals, after Lightning did so: its own way ends without a checkpoint."""
-        signals = [signal.SIGINT, signal.SIGTERM]
-        if slurm_job():
-            signals.append(signal.SIGUSR1)
-        self._handlers = {number: signal.signal(number, self._note) for number in signals}
+        """Take over the signals once more, after Lightning did so: its own way ends without a checkpoint."""
+        self._take_over()
         if trainer.world_size > 1:
             # Over the CPU, so that no step waits for a GPU. It replaces Lightning's exchange of the same kind.
             self._group = distributed.new_group(backend="gloo")
@@ -98,6 +99,10 @@ class StopSignals(pl.Callback):
         for number, handler in self._handlers.items():
             signal.signal(number, handler)
         self._handlers = {}
+
+    def _take_over(self) -> None:
+        for number in (signal.SIGINT, signal.SIGTERM, *([signal.SIGUSR1] if slurm_job() else [])):
+            self._handlers.setdefault(number, signal.signal(number, self._note))
 
     def _note(self, signum: int, frame: FrameType | None) -> None:
         if self.received:

@@ -72,10 +72,16 @@ def devices(wanted: int | str, accelerator: str, launch: Launch) -> int:
 
 
 def environment(launch: Launch) -> ClusterEnvironment:
-    """Return how this process finds the others; chosen here, so that a cluster's leftovers in the environment decide nothing."""
+    """Return how this process finds the others; chosen here, so that a cluster's leftovers in the environment decide nothing.
+
+    Raises:
+        InputError: SLURM was asked for tasks in a way that leaves open how many are on each machine.
+    """
     if launch.starter is Starter.TORCHRUN:
         return TorchElasticEnvironment()
     if launch.starter is Starter.SLURM:
+        if "SLURM_NTASKS_PER_NODE" not in os.environ:
+            raise InputError("SLURM did not say how many tasks it starts on each machine; give srun --ntasks-per-node=<devices>")
         return SLURMEnvironment(auto_requeue=False)  # StopSignals requeues, with a checkpoint that resume finds
     return LightningEnvironment()
 
