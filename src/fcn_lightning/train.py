@@ -1,14 +1,11 @@
 """Train an FCN: `python -m fcn_lightning.train dataset=camvid backbone=r18b`."""
 
-import errno
 import logging
 import secrets
-import signal
 from contextlib import nullcontext
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
@@ -22,20 +19,13 @@ from fcn_lightning.training.launch import Launch, Starter, launch
 from fcn_lightning.zoo.recipes import card_of, row
 
 if TYPE_CHECKING:  # torch and Lightning are imported when training starts, so that --help answers at once
-    from pytorch_lightning import Callback, Trainer
-    from pytorch_lightning.loggers import Logger
+    from pytorch_lightning import Trainer
 
     from fcn_lightning.data.datamodule import SegmentationDataModule
     from fcn_lightning.models.fcn import FCN
     from fcn_lightning.reporting.ledger import Ledger
-    from fcn_lightning.reporting.status_file import StatusFile
-    from fcn_lightning.training.keeper import CheckpointKeeper
+    from fcn_lightning.reporting.training_run import Run
     from fcn_lightning.training.losses import LossWeights
-    from fcn_lightning.training.phases import PhaseNotes
-    from fcn_lightning.training.signals import StoppedError
-    from fcn_lightning.training.task import SegmentationTask
-    from fcn_lightning.training.trainer import Hardware
-    from fcn_lightning.zoo.logs import TrainingCurve
 
 log = logging.getLogger(__name__)
 
@@ -68,43 +58,17 @@ def main(config: DictConfig) -> float | None:
         return train(config, folder, here, going_on=going_on)
 
 
-@dataclass
-class Run:
-    """What a run consists of.
+@dataclass(frozen=True)
+class Words:
+    """What the configuration of a run does not say any more when the run is announced.
 
     Args:
-        config: of it, resolved.
-        folder: of it.
-        here: place of this process.
-        hardware: where and how it computes.
-        datamodule: of its data set.
-        task: to be trained.
-        found: checkpoint to go on from, and its content; on rank 0.
-        published: log of a published run, drawn under this run's curves.
-        phases: know what the run is doing.
+        start: what the network starts from.
+        precision: that was asked for.
     """
 
-    config: DictConfig
-    folder: Path
-    here: Launch
-    hardware: "Hardware"
-    datamodule: "SegmentationDataModule"
-    task: "SegmentationTask"
-    found: "tuple[Path, dict[str, Any]] | None"
-    published: "TrainingCurve | None"
-    phases: "PhaseNotes"
-
-    @property
-    def step(self) -> int:
-        """Return the optimiser steps done before."""
-        return int(self.found[1]["global_step"]) if self.found else 0
-
-    @property
-    def validated(self) -> int:
-        """Return the step of the last validation done before."""
-        from fcn_lightning.training.checkpoint import RUN
-
-        return int(self.found[1][RUN]["validated_step"]) if self.found else 0
+    start: str
+    precision: str
 
 
 def train(config: DictConfig, folder: Path, here: Launch, *, going_on: bool) -> float | None:
@@ -123,19 +87,42 @@ def train(config: DictConfig, folder: Path, here: Launch, *, going_on: bool) -> 
 
     from fcn_lightning.reporting.console import quiet_lightning
     from fcn_lightning.reporting.report import write_report
-    from fcn_lightning.training import checkpoint
+    from fcn_lightning.reporting.training_run import fit, make_ready
     from fcn_lightning.training.determinism import choose
     from fcn_lightning.training.device import exact_fp32
-    from fcn_lightning.training.phases import PhaseNotes
     from fcn_lightning.training.strategy import join
-    from fcn_lightning.training.task import SegmentationTask
-    from fcn_lightning.zoo.logs import read_log
 
     join(here)
     quiet_lightning()
     choose(config.repro)
     pl.seed_everything(config.seed, verbose=False)
     exact_fp32()
+    run, words = assemble(config, folder, here, going_on=going_on)
+    trackers = [build(config.logger, {"folder": str(folder)})] if config.logger and run.leads else []
+    ready = make_ready(run, rank_command("train", folder), trackers)
+    ledger = announce(config, run, ready.trainer, words, going_on=going_on) if run.leads else None
+    fit(run, ready)
+    if not run.leads:
+        return None
+    write_report(folder, config.run_name, run.task, ledger, run.published)
+    log.info("%s  %s", run.task.scores, folder)
+    return ready.keeper.best["mIoU"] if ready.keeper.best else None
+
+
+def assemble(config: DictConfig, folder: Path, here: Launch, *, going_on: bool) -> "tuple[Run, Words]":
+    """Build the parts of a run, and write into its configuration what `auto` came out as.
+
+    Args:
+        config: of the run.
+        folder: of the run.
+        here: place of this process.
+        going_on: the folder is this run's own already.
+    """
+    from fcn_lightning.reporting.training_run import Run
+    from fcn_lightning.training import checkpoint
+    from fcn_lightning.training.task import SegmentationTask
+    from fcn_lightning.zoo.logs import read_log
+
     wanted = str(config.trainer.precision)
     config.trainer.precision = build(config.trainer).resolved_precision()  # probed once, by rank 0
     if "id" in config.logger:
@@ -147,17 +134,21 @@ def train(config: DictConfig, folder: Path, here: Launch, *, going_on: bool) -> 
     found = checkpoint.newest(folder / "checkpoints") if going_on and not here.rank else None
     model, start = make_model(config, len(card.labels.classes), filled_later=found is not None or here.rank > 0)
     loss = weigh_loss(config, datamodule)
-    task = SegmentationTask(model, card, schedule=schedule, optimizer=build(config.optimizer), loss=loss)
-    published = read_log(Path(config.log)) if config.log else None
-    run = Run(config, folder, here, hardware, datamodule, task, found, published, PhaseNotes())
-    trainer, keeper, status = make_trainer(run)
-    ledger = announce(run, trainer, start, wanted, going_on=going_on) if here.rank == 0 else None
-    fit(run, trainer, status)
-    if here.rank:
-        return None
-    write_report(folder, config.run_name, task, ledger, run.published)
-    log.info("%s  %s", task.scores, folder)
-    return keeper.best["mIoU"] if keeper.best else None
+    run = Run(
+        folder=folder,
+        here=here,
+        hardware=hardware,
+        datamodule=datamodule,
+        task=SegmentationTask(model, card, schedule=schedule, optimizer=build(config.optimizer), loss=loss),
+        seed=config.seed,
+        nonfinite=config.nonfinite,
+        save_interval=config.checkpoint.interval,
+        keep_validated=config.checkpoint.keep_validated,
+        row=config.row.id if config.row else None,
+        published=read_log(Path(config.log)) if config.log else None,
+        found=found,
+    )
+    return run, Words(start, wanted)
 
 
 def make_model(config: DictConfig, num_classes: int, *, filled_later: bool) -> "tuple[FCN, str]":
@@ -193,14 +184,14 @@ def weigh_loss(config: DictConfig, datamodule: "SegmentationDataModule") -> "Los
     return LossWeights(config.loss.aux_weight, weights)
 
 
-def announce(run: Run, trainer: "Trainer", start: str, wanted: str, *, going_on: bool) -> "Ledger | None":
+def announce(config: DictConfig, run: "Run", trainer: "Trainer", words: Words, *, going_on: bool) -> "Ledger | None":
     """Check what can be wrong, make the run folder this run's own, and say what is about to happen.
 
     Args:
+        config: of the run.
         run: put together.
         trainer: of the run.
-        start: what the network starts from, in words.
-        wanted: the precision that was asked for.
+        words: what the configuration does not say any more.
         going_on: the folder is this run's own already.
 
     Returns:
@@ -211,11 +202,12 @@ def announce(run: Run, trainer: "Trainer", start: str, wanted: str, *, going_on:
     from fcn_lightning.reporting.loggers import log_config
     from fcn_lightning.reporting.start_block import Start, describe
 
-    config, folder, datamodule = run.config, run.folder, run.datamodule
+    folder, datamodule = run.folder, run.datamodule
     datamodule.check_first_samples()
     sheet, rate = training_sheet(datamodule, range(min(datamodule.global_batch_size, SHOWN)))
-    ledger = find_deviations(run, trainer, start)
-    settle(run)
+    ledger = find_deviations(config, run, trainer, words.start)
+    if run.task.loss.class_weight is not None:
+        config.loss.class_weight = run.task.loss.class_weight.tolist()  # so that other ranks need not count again
     overrides = HydraConfig.get().overrides.task
     if going_on:
         record.reclaim(folder, OmegaConf.to_yaml(config, resolve=True), overrides, run.step)
@@ -226,7 +218,9 @@ def announce(run: Run, trainer: "Trainer", start: str, wanted: str, *, going_on:
         record.write_data(folder, {"train": datamodule.train_data, "val": datamodule.val_data})
         keep(sheet, folder, trainer.loggers)
     log_config(trainer.loggers, plain(config))
-    begin = Start(start, given=bool(config.weights), lr=config.optimizer.lr, precision=wanted, rate=rate, step=run.step)
+    begin = Start(
+        words.start, given=bool(config.weights), lr=config.optimizer.lr, precision=words.precision, rate=rate, step=run.step
+    )
     log.info(describe(folder, trainer, run.task, datamodule, begin))
     if ledger:
         ledger.write(folder / "deviations.json")
@@ -234,19 +228,12 @@ def announce(run: Run, trainer: "Trainer", start: str, wanted: str, *, going_on:
     return ledger
 
 
-def settle(run: Run) -> None:
-    """Write into the configuration what was found out, so that other ranks and a continued run need not."""
-    weights = run.task.loss.class_weight
-    if weights is not None:
-        run.config.loss.class_weight = weights.tolist()
-
-
-def find_deviations(run: Run, trainer: "Trainer", start: str) -> "Ledger | None":
+def find_deviations(config: DictConfig, run: "Run", trainer: "Trainer", start: str) -> "Ledger | None":
     """List how a run that was started from a recipe differs from the published row; None without a recipe."""
     from fcn_lightning.reporting.ledger import Setting, make_ledger
     from fcn_lightning.reporting.start_block import norm_batch
 
-    config, weights = run.config, run.task.loss.class_weight
+    weights = run.task.loss.class_weight
     if not config.row:
         return None
     setting = Setting(
@@ -257,146 +244,6 @@ def find_deviations(run: Run, trainer: "Trainer", start: str) -> "Ledger | None"
         class_weight=None if weights is None else weights.tolist(),
     )
     return make_ledger(row(config.row.id), plain(compose(f"recipe={config.row.id}")), plain(config), setting)
-
-
-def fit(run: Run, trainer: "Trainer", status: "StatusFile | None") -> None:
-    """Train; whatever happens, the tracker's run ends and the run folder says how.
-
-    Raises:
-        SystemExit: a signal stopped the run, with the status that shells give to it.
-    """
-    from tqdm.contrib.logging import logging_redirect_tqdm
-
-    from fcn_lightning.reporting.loggers import close
-    from fcn_lightning.training.signals import StoppedError
-    from fcn_lightning.training.strategy import leave
-
-    failure: BaseException | None = None
-    try:
-        with logging_redirect_tqdm():  # tables and lines stand above the bar
-            trainer.fit(run.task, datamodule=run.datamodule)
-    except BaseException as error:
-        failure = explained(run, error)
-        if isinstance(error, StoppedError):
-            raise SystemExit(finish_stopped(run, error)) from error
-        if failure is not error:
-            raise failure from error
-        raise
-    finally:
-        leave(run.here)
-        if status is not None:
-            status.end(trainer.global_step, failure)
-        close(trainer.loggers, failed=failure is not None)
-
-
-def explained(run: Run, error: BaseException) -> BaseException:
-    """Return what to tell the user instead of an error that lacks memory or disk space; other errors as they are."""
-    from fcn_lightning.training.checkpoint import not_written
-    from fcn_lightning.training.memory import MemorySettings, explain_oom
-
-    if isinstance(error, SystemExit) and isinstance(error.__context__, KeyboardInterrupt):
-        return error.__context__  # before the first step, where Lightning still has Ctrl-C, and makes an exit status 1 of it
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return not_written(Path(error.filename or run.folder / "metrics.csv"), error)
-    if not isinstance(error, Exception) or isinstance(error, InputError):
-        return error
-    data, hardware = run.datamodule, run.hardware
-    settings = MemorySettings(
-        global_batch_size=data.global_batch_size,
-        accumulate=hardware.accumulate,
-        devices=hardware.processes(run.here) * run.here.nodes,
-        precision=hardware.precision,
-        crop_size=data.crop_size,
-        inference=run.task.card.inference,
-        workers=data.workers,
-        cache=data.cache,
-    )
-    words = explain_oom(error, run.phases.phase, run.task.device, settings)
-    return InputError(words) if words else error
-
-
-def finish_stopped(run: Run, stopped: "StoppedError") -> int:
-    """Say how to go on after a signal, or ask the cluster to; return the exit status."""
-    from fcn_lightning.training.signals import requeue
-
-    if run.here.starter is Starter.RANK_0:
-        return 0  # rank 0 says it
-    if run.here.rank == 0:
-        log.info("%s; go on with\n  python -m fcn_lightning.train resume=%s", stopped, run.folder)
-        if stopped.signum == signal.SIGUSR1:
-            requeue()
-    return stopped.status
-
-
-def make_trainer(run: Run) -> "tuple[Trainer, CheckpointKeeper, StatusFile | None]":
-    """Build the trainer with what happens around the steps, in the order in which it happens.
-
-    Args:
-        run: put together.
-
-    Returns:
-        The trainer; and of its callbacks the one that saves, and the one that writes how the run stands, on rank 0.
-    """
-    from fcn_lightning.reporting.run_plots import RunPlots
-    from fcn_lightning.reporting.status_file import StatusFile
-    from fcn_lightning.training.callbacks import SpareTime, StepSeed, TrainingLog, Validation
-    from fcn_lightning.training.guards import FiniteGuard, step_samples
-    from fcn_lightning.training.keeper import CheckpointKeeper, Resumption
-    from fcn_lightning.training.signals import StopSignals
-
-    config, leads = run.config, run.here.rank == 0
-    schedule = run.task.schedule
-    guard = FiniteGuard(config.nonfinite, partial(step_samples, run.datamodule), interval=run.hardware.log_interval)
-    keeper = CheckpointKeeper(
-        run.folder / "checkpoints",
-        guard,
-        config.row.id if config.row else None,
-        interval=config.checkpoint.interval,
-        keep_validated=config.checkpoint.keep_validated,
-    )
-    status = StatusFile(run.folder, schedule.max_steps, keeper) if leads else None
-    validation = Validation(schedule)
-    listeners, shown = make_reports(run) if leads else ([], [RunPlots(run.folder, run.datamodule.val_data)])
-    training_log = TrainingLog(run.hardware.log_interval, listeners)
-    callbacks: list[Callback] = [StepSeed(config.seed), Resumption(validation, keeper, *(run.found or ())), guard, *shown]
-    # What is said comes before it is saved: a run that was killed in between says it again, and none is left out.
-    callbacks += [training_log, keeper, *([status] if status is not None else []), SpareTime(training_log)]
-    # Then what may end the loop, and the validation.
-    callbacks += [StopSignals(run.here, keeper), run.phases, validation]
-    trainer = run.hardware.trainer(
-        run.here,
-        run.folder,
-        rank_command("train", run.folder),
-        callbacks=callbacks,
-        loggers=make_loggers(run) if leads else [],
-        max_steps=schedule.max_steps,
-    )
-    return trainer, keeper, status
-
-
-def make_reports(run: Run) -> "tuple[list[Any], list[Callback]]":
-    """Build what rank 0 shows: listeners of the training log, and callbacks."""
-    from fcn_lightning.reporting.console import DataAdvice, Progress, ScoreTable, data_advice
-    from fcn_lightning.reporting.run_log import RunLog
-    from fcn_lightning.reporting.run_plots import RunPlots
-    from fcn_lightning.reporting.status_file import CountFiles
-
-    datamodule = run.datamodule
-    progress = Progress(run.task.schedule.max_steps)
-    run_log = RunLog(run.folder / "log.jsonl", len(datamodule.train_data) / datamodule.global_batch_size, run.step, run.validated)
-    plots = RunPlots(run.folder, datamodule.val_data, run.published)
-    counts = CountFiles(run.folder, datamodule.val_data)
-    return [progress, run_log, DataAdvice(data_advice(datamodule))], [progress, counts, plots, run_log, ScoreTable()]
-
-
-def make_loggers(run: Run) -> "list[Logger]":
-    """Build the trackers: metrics.csv always, and the chosen one beside it."""
-    from fcn_lightning.reporting.loggers import MetricsFile
-
-    loggers: list[Logger] = [MetricsFile(run.folder, run.step, run.validated)]
-    if run.config.logger:
-        loggers.append(build(run.config.logger, {"folder": str(run.folder)}))
-    return loggers
 
 
 if __name__ == "__main__":

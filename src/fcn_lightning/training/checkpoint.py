@@ -106,6 +106,8 @@ def not_written(path: Path, error: BaseException) -> InputError:
 
 def link(path: Path, name: Path) -> None:
     """Give a file a second name in its folder, replacing what has that name; without links, a copy."""
+    if name.is_file() and name.samefile(path):
+        return  # the system would rename nothing, and leave the temporary name
     part = name.with_name(f".{name.name}.part")
     part.unlink(missing_ok=True)
     try:

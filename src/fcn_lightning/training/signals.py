@@ -24,11 +24,13 @@ class StoppedError(Exception):
     Args:
         signum: the signal.
         step: optimiser steps done.
+        of_all_ranks: the others stop by themselves at the same moment.
     """
 
-    def __init__(self, signum: int, step: int) -> None:
+    def __init__(self, signum: int, step: int, *, of_all_ranks: bool) -> None:
         """Word it."""
         super().__init__(f"stopped by {signal.Signals(signum).name} after step {step}")
+        self.of_all_ranks = of_all_ranks
         self.signum = signum
         self.step = step
 
@@ -78,13 +80,13 @@ class StopSignals(pl.Callback):
             self.keeper.save(trainer)
             if self._group is not None:
                 distributed.barrier(group=self._group)  # a rank that is gone already would look like one that died
-            raise StoppedError(signum, trainer.global_step)
+            raise StoppedError(signum, trainer.global_step, of_all_ranks=True)
 
     def on_validation_batch_end(self, trainer: pl.Trainer, *args: Any) -> None:
         """Stop between two images, where this process was told so by those who tell all of them."""
         if self.received and (self.launch.rank == 0 or self.launch.external):
             self.keeper.save(trainer)
-            raise StoppedError(self.received, trainer.global_step)
+            raise StoppedError(self.received, trainer.global_step, of_all_ranks=self.launch.external)
 
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Give the signals back."""

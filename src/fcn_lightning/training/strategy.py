@@ -250,8 +250,8 @@ class RankLauncher(_Launcher):
 
 
 def _is_orderly(error: BaseException) -> bool:
-    """Tell whether all ranks end for the same reason."""
-    return type(error).__name__ == "StoppedError"
+    """Tell whether all ranks end for the same reason: a StoppedError of all of them."""
+    return getattr(error, "of_all_ranks", False) is True
 
 
 def join(launch: Launch) -> None:
