@@ -18,7 +18,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException, OverrideParseException
 from hydra.types import RunMode
 from omegaconf import DictConfig, ListConfig, OmegaConf
-from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
+from omegaconf.errors import InterpolationResolutionError, MissingMandatoryValue, OmegaConfBaseException
 
 from fcn_lightning import InputError
 from fcn_lightning.config import CONF_DIR, compose, options
@@ -117,6 +117,8 @@ def explain(error: Exception, arguments: Sequence[str], verb: str) -> str:
     if isinstance(cause, MissingMandatoryValue):
         key = cause.full_key
         return f"{key} is not set; add {key}=<value> to the command"
+    if isinstance(error, InterpolationResolutionError) and (said := re.search(r"resolving interpolation: (.*)", str(error))):
+        return said[1].strip()  # by a resolver of this package
     if isinstance(error, OverrideParseException):
         key, _, value = error.override.partition("=")
         return f"{error.override} cannot be read; quote the value twice, as in \"{key}='{value}'\""

@@ -19,7 +19,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from fcn_lightning import InputError
 from fcn_lightning.data.yaml_file import read_yaml
-from fcn_lightning.reporting.run_state import CONFIG, find_unfinished, is_free
+from fcn_lightning.reporting.run_state import CONFIG, OVERRIDES, find_unfinished, is_free
 from fcn_lightning.training.launch import launch, shared_name
 
 _PACKAGE = Path(__file__).resolve().parent
@@ -27,6 +27,7 @@ _PACKAGE = Path(__file__).resolve().parent
 CONF_DIR = next(folder for folder in (_PACKAGE / "conf", _PACKAGE.parents[1] / "conf") if folder.is_dir())
 
 
+SETTLED = ("trainer.precision", "logger.id")  # what was decided when the run began, and stays with it
 PATIENCE = 1800.0  # seconds that a rank waits for rank 0 to write the configuration
 
 
@@ -161,18 +162,21 @@ def continued(config: DictConfig, folder: Path) -> DictConfig:
     """
     stored = read_config(folder)
     check_targets(stored, folder)
-    precision = stored.trainer.precision  # what `auto` came out as: another one would change the run
-    for key in sorted(typed(HydraConfig.get().overrides.task)):
-        value = OmegaConf.select(config, key)
+    overrides, groups = list(HydraConfig.get().overrides.task), options()
+    before = set((folder / OVERRIDES).read_text(encoding="utf-8").splitlines())
+    settled = {key: OmegaConf.select(stored, key) for key in SETTLED}
+    for override in overrides:
+        key = override.split("=", 1)[0].lstrip("+~")
         if is_free(key):
-            OmegaConf.update(stored, key, value, force_add=True)
-        elif OmegaConf.select(stored, key) != value:
+            OmegaConf.update(stored, key, OmegaConf.select(config, key), force_add=True)
+        elif override not in before and (key in groups or OmegaConf.select(stored, key) != OmegaConf.select(config, key)):
             raise InputError(
-                f"{key} cannot change in a run that is continued; leave it out, or start a new run with "
+                f"{override} cannot change in a run that is continued; leave it out, or start a new run with "
                 f"weights={folder}/checkpoints/last.ckpt"
             )
-    if "trainer.precision" not in typed(HydraConfig.get().overrides.task):
-        stored.trainer.precision = precision
+    for key, value in settled.items():
+        if value is not None and key not in typed(overrides) and OmegaConf.select(stored, key.split(".")[0]):
+            OmegaConf.update(stored, key, value, force_add=True)
     return stored
 
 

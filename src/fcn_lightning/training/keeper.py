@@ -159,5 +159,6 @@ class Resumption(pl.Callback):
         checkpoint.restore(trainer, content)
         self.keeper.resume(trainer, content[checkpoint.RUN])
         step = trainer.global_step
-        if self.validation.is_due(step) and self.keeper.validated_step < step:
+        finished = step == self.validation.schedule.max_steps  # all but the report may be done: that needs the scores
+        if self.validation.is_due(step) and (finished or self.keeper.validated_step < step):
             self.validation.run(trainer)
