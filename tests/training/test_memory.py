@@ -47,8 +47,8 @@ def test_a_gpu_says_what_was_asked_for_and_the_two_cheapest_remedies() -> None:
     sentence = explain(torch.OutOfMemoryError(CUDA), "training step")
     assert sentence == (
         "out of memory on GPU 1 in a training step: 2.50 GiB more were asked for, 1.20 GiB of 79.10 GiB were free; "
-        "set trainer.accumulate=2 (the same images per step, but BatchNorm counts its statistics over fewer at a time, unless "
-        "they are frozen), or else set trainer.precision=bf16-mixed (the loss differs in the third digit)"
+        "set trainer.accumulate=2 (the same images per step, but BatchNorm counts its statistics over fewer at a time), "
+        "or else set trainer.precision=bf16-mixed (the loss differs a little)"
     )
 
 

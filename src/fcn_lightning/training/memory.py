@@ -194,10 +194,10 @@ def _steps(settings: MemorySettings, *, on_gpu: bool) -> Iterator[Remedy]:
     if parts:
         yield Remedy(
             f"set trainer.accumulate={parts}",
-            "the same images per step, but BatchNorm counts its statistics over fewer at a time, unless they are frozen",
+            "the same images per step, but BatchNorm counts its statistics over fewer at a time",
         )
     if on_gpu and settings.precision == "32-true":
-        yield Remedy("set trainer.precision=bf16-mixed", "the loss differs in the third digit")
+        yield Remedy("set trainer.precision=bf16-mixed", "the loss differs a little")
     if images // 2 >= devices * accumulate:
         fewer = images // 2 // (devices * accumulate) * devices * accumulate
         yield Remedy(f"set dataset.global_batch_size={fewer}", "another training: not comparable with a published row")
