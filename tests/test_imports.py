@@ -25,6 +25,7 @@ VERBS = (
     "prepare",
     "doctor",
     "benchmark",
+    "sweep",
 )
 # Each folder may import itself and these; the files at the root (verbs, config, cli) may import all. Configurations are composed
 # by config.py alone, for the zoo's recipes too.

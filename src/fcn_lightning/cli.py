@@ -35,7 +35,7 @@ KINDS: tuple[tuple[type | tuple[type, ...], str], ...] = (
     (ListConfig, "a list of that length"),
 )
 # Of Hydra's launchers and sweepers -> the extra that brings it.
-EXTRAS = {"joblib": "sweep", "optuna": "sweep", "tpe": "sweep", "submitit_local": "slurm", "submitit_slurm": "slurm"}
+EXTRAS = {"joblib": "sweep", "optuna": "sweep", "tpe": "sweep", "submitit_local": "slurm", "submitit_slurm": "slurm", "ray": "ray"}
 
 
 def command(verb: str) -> Callable[[Main], Callable[[], None]]:

@@ -167,7 +167,7 @@ def continued(config: DictConfig, folder: Path) -> DictConfig:
     settled = {key: OmegaConf.select(stored, key) for key in SETTLED}
     for override in overrides:
         key = override.split("=", 1)[0].lstrip("+~")
-        if is_free(key):
+        if is_free(key) or key.split(".")[0] == "sweep":  # how many jobs there are is no matter of this one
             OmegaConf.update(stored, key, OmegaConf.select(config, key), force_add=True)
         elif override not in before and (key in groups or OmegaConf.select(stored, key) != OmegaConf.select(config, key)):
             raise InputError(

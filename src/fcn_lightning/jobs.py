@@ -5,6 +5,7 @@ Nothing here imports torch.
 
 import logging
 import os
+import signal
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
@@ -16,12 +17,14 @@ from typing import Any, ClassVar
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
 from fcn_lightning import InputError
 from fcn_lightning.reporting.run_state import FAILED, FINISHED, INTERRUPTED
 from fcn_lightning.reporting.sweep_state import (
+    JOBS,
     LOST,
     WAITING,
     Job,
@@ -33,7 +36,8 @@ from fcn_lightning.reporting.sweep_state import (
     update,
     write_plan,
 )
-from fcn_lightning.reporting.sweep_table import failure, label, percent, summary
+from fcn_lightning.reporting.sweep_stop import StopJobs, is_stopped
+from fcn_lightning.reporting.sweep_table import failure, label, pair, percent, summary, write_report
 from fcn_lightning.training.launch import launch
 
 log = logging.getLogger(__name__)
@@ -41,7 +45,9 @@ log = logging.getLogger(__name__)
 POLL = 1.0  # seconds between looks at jobs on other machines
 GRID = f"{BasicSweeper.__module__}.{BasicSweeper.__qualname__}"
 REMOTE = "hydra_plugins.hydra_submitit_launcher."  # its jobs write into files of their own, not to this terminal
+LOCAL = "hydra_plugins.hydra_joblib_launcher."  # its jobs run in processes of this machine
 OWN = ("hydra.sweep.dir=", "hydra.mode=", "resume=")  # of one start of a sweep; the next one has its own
+COUNTS = ("sweep=", "sweep.")  # how many jobs there are, which no job depends on
 
 
 class JobFailedError(Exception):
@@ -57,16 +63,22 @@ class SweepTable(Callback):
         """Write the plan, after a look at what the folder holds already."""
         if launch().rank:
             return
-        folder, plan = Path(config.hydra.sweep.dir), plan_of(config)
+        folder = Path(config.hydra.sweep.dir)
         try:
+            plan = plan_of(config)
             check_folder(folder, plan, going_on=config.get("resume") == "auto")
         except InputError as error:  # Hydra turns an exception of a callback into a warning, but lets this one pass
             sys.stderr.write(f"error: {error}\n")
             sys.exit(1)
+        except HydraException:
+            return  # the sweeper will say what cannot be read
         write_plan(folder, plan)
         SweepTable.led = folder
-        if str(config.hydra.launcher.get("_target_", "")).startswith(REMOTE):
+        launcher = str(config.hydra.launcher._target_)
+        if launcher.startswith(REMOTE):
             threading.Thread(target=_watch, args=(folder,), daemon=True).start()
+        elif launcher.startswith(LOCAL):
+            StopJobs(folder)
 
 
 def plan_of(config: DictConfig) -> Plan:
@@ -74,6 +86,9 @@ def plan_of(config: DictConfig) -> Plan:
 
     Args:
         config: as composed for the sweep, with Hydra's part.
+
+    Raises:
+        InputError: it has no job.
     """
     words = _lasting([*config.hydra.overrides.task, *config.hydra.overrides.hydra])
     adaptive = config.hydra.sweeper._target_ != GRID
@@ -81,7 +96,9 @@ def plan_of(config: DictConfig) -> Plan:
     if not adaptive:
         params = [f"{key}={value}" for key, value in (config.hydra.sweeper.params or {}).items()]
         overrides = OverridesParser.create().parse_overrides([*params, *config.hydra.overrides.task])
-        planned = tuple(map(_lasting, BasicSweeper.split_arguments(overrides, None)[0]))
+        planned = tuple(map(_of_job, BasicSweeper.split_arguments(overrides, None)[0]))
+        if not planned:
+            raise InputError("the sweep has no job: a range in it is empty; give sweep.seeds=1 or more, or another range")
     return Plan(str(config.hydra.job.config_name), words, os.getcwd(), adaptive, planned)
 
 
@@ -131,8 +148,16 @@ def noted(describe: Callable[[Exception], str]) -> Iterator[None]:
     """
     hydra = HydraConfig.get()
     folder, run = Path(hydra.sweep.dir), Path(hydra.runtime.output_dir)
+    if is_stopped(folder):
+        sys.exit(128 + signal.SIGTERM)
+    if str(hydra.launcher._target_).startswith(LOCAL):
+        from joblib import effective_n_jobs
+
+        from fcn_lightning.training.gpu_share import take_share
+
+        take_share(folder / JOBS, effective_n_jobs(hydra.launcher.n_jobs))
     plan = read_plan(folder)
-    job = Job(int(hydra.job.num), _lasting(hydra.overrides.task), os.path.relpath(run, folder))
+    job = Job(int(hydra.job.num), _of_job(hydra.overrides.task), os.path.relpath(run, folder))
     earlier = next((other for other in read_sweep(folder).of(FINISHED) if other.number == job.number), None)
     job = job.begin()
     job.write(folder)
@@ -161,6 +186,7 @@ def leading() -> Iterator[None]:
         SystemExit: with status 1, where a job failed.
     """
     SweepTable.led = None
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
     except Exception as error:
@@ -175,6 +201,9 @@ def leading() -> Iterator[None]:
         if sweep := _led():
             log.info("\n%s%s", summary(sweep), _rest(sweep))
         raise
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
     sweep = _led()
     if sweep:
         _conclude(sweep)
@@ -194,9 +223,12 @@ def _led() -> Sweep | None:
 
 def _conclude(sweep: Sweep) -> None:
     """Show and write the table, and what the seeds say."""
-    from fcn_lightning.reporting.sweep_report import write_report
+    difference = None
+    if chosen := pair(sweep):  # torch is loaded only for this
+        from fcn_lightning.reporting.sweep_difference import describe_pair
 
-    log.info("\n%s%s", write_report(sweep), _rest(sweep))
+        difference = describe_pair(sweep, chosen)
+    log.info("\n%s%s", write_report(sweep, difference), _rest(sweep))
 
 
 def _rest(sweep: Sweep) -> str:
@@ -209,6 +241,11 @@ def _rest(sweep: Sweep) -> str:
 def _lasting(words: Iterable[str]) -> tuple[str, ...]:
     """Leave out the words that belong to one start of a sweep."""
     return tuple(word for word in words if not word.startswith(OWN))
+
+
+def _of_job(words: Iterable[str]) -> tuple[str, ...]:
+    """Leave out the words that do not make the job what it is."""
+    return tuple(word for word in _lasting(words) if not word.startswith(COUNTS))
 
 
 def _watch(folder: Path) -> None:

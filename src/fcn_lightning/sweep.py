@@ -36,22 +36,28 @@ def main(config: DictConfig) -> None:
         resume(sweep)
         return
     log.info("%s", summary(sweep))
-    if config.a is None:
-        show_chosen(sweep)
-    else:
-        from fcn_lightning.reporting.sweep_report import compare, job_of
-
-        log.info("\n%s", compare(sweep, job_of(sweep, "a", config.a), job_of(sweep, "b", config.b))[0])
+    if config.a is not None or pair(sweep):  # torch is loaded only for this
+        show_difference(sweep, config.a, config.b)
 
 
-def show_chosen(sweep: Sweep) -> None:
-    """Print the difference of the two jobs that `pair` chooses, if there are two."""
+def show_difference(sweep: Sweep, a: int | None, b: int | None) -> None:
+    """Print the difference of two jobs beyond the choice of images.
+
+    Args:
+        sweep: with at least two finished jobs.
+        a: number of one job; None for the two that `pair` chooses.
+        b: number of the other.
+    """
+    from fcn_lightning.reporting.sweep_difference import compare, describe_pair, job_of
+
     chosen = pair(sweep)
-    if chosen is None:
+    if a is not None and b is not None:
+        words, _ = compare(sweep, job_of(sweep, "a", a), job_of(sweep, "b", b))
+    elif chosen:
+        words, _ = describe_pair(sweep, chosen)
+    else:
         return
-    from fcn_lightning.reporting.sweep_report import describe_pair
-
-    log.info("\n%s", describe_pair(sweep, chosen)[0])
+    log.info("\n%s", words)
 
 
 def resume(sweep: Sweep) -> None:
@@ -67,11 +73,9 @@ def resume(sweep: Sweep) -> None:
     else:
         words += [f"hydra.sweep.dir={_quote(str(sweep.folder.absolute()))}", "resume=auto"]
     shown = shlex.join(["python", *words[1:]])
-    strange = next((word for word in plan.words if not is_plain(word)), None)
-    if plan.verb not in VERBS or strange:
-        raise InputError(
-            f"{sweep.folder} is started with {strange or plan.verb}, which only you can judge; type it yourself: {shown}"
-        )
+    strange = next((word for word in plan.words if not is_plain(word)), None if plan.verb in VERBS else plan.verb)
+    if strange:
+        raise InputError(f"{sweep.folder} was started with {strange}, which only you can judge; type the command: {shown}")
     if not Path(plan.cwd).is_dir():
         raise InputError(f"{plan.cwd}, where the sweep was started, is gone; go to where its data are, and type {shown}")
     log.info("%s", shown)
@@ -87,7 +91,9 @@ def is_plain(word: str) -> bool:
 
 
 def _quote(path: str) -> str:
-    """Quote a value for Hydra."""
+    """Quote a value for Hydra, where that is needed."""
+    if re.fullmatch(r"[\w./-]+", path):
+        return path
     escaped = path.replace("\\", "\\\\").replace("'", "\\'")
     return f"'{escaped}'"
 

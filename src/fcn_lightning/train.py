@@ -213,10 +213,11 @@ def announce(config: DictConfig, run: "Run", trainer: "Trainer", words: Words, *
         record.reclaim(folder, OmegaConf.to_yaml(config, resolve=True), overrides, run.step)
     else:
         record.claim(folder, OmegaConf.to_yaml(config, resolve=True), overrides)
+    if not (folder / "data.json").is_file():  # also where the start before this one was killed
+        keep(sheet, folder, trainer.loggers)
         device = record.device_name(trainer.strategy.root_device)
         record.write_environment(folder, device, processes=trainer.world_size, machines=trainer.num_nodes)
         record.write_data(folder, {"train": datamodule.train_data, "val": datamodule.val_data})
-        keep(sheet, folder, trainer.loggers)
     log_config(trainer.loggers, plain(config))
     begin = Start(
         words.start, given=bool(config.weights), lr=config.optimizer.lr, precision=words.precision, rate=rate, step=run.step

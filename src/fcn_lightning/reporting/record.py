@@ -46,17 +46,21 @@ def claim(folder: Path, config: str, overrides: Sequence[str]) -> None:
         InputError: the folder belongs to another run.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    taken = f"{folder} belongs to another run, which is never overwritten; choose another hydra.run.dir"
+    if (folder / "config.yaml").exists():
+        raise InputError(taken)
+    # First, since a folder with a config.yaml can be continued, for which these are read.
+    (folder / "overrides.txt").write_text("\n".join(overrides) + "\n", encoding="utf-8")
     part = folder / f".config.yaml.{os.getpid()}"
     part.write_text(config, encoding="utf-8")
     try:
         os.link(part, folder / "config.yaml")  # whole at once, for the ranks that wait for it; of two runs at once, one fails
     except FileExistsError as error:
-        raise InputError(f"{folder} belongs to another run, which is never overwritten; choose another hydra.run.dir") from error
+        raise InputError(taken) from error
     except OSError:  # not every file system has links
         part.rename(folder / "config.yaml")
     finally:
         part.unlink(missing_ok=True)
-    (folder / "overrides.txt").write_text("\n".join(overrides) + "\n", encoding="utf-8")
 
 
 def reclaim(folder: Path, config: str, overrides: Sequence[str], step: int) -> None:

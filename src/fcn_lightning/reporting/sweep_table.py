@@ -1,15 +1,18 @@
 """A sweep as a person reads it: the table of its jobs, and how far those spread that differ in the seed alone."""
 
+import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from fcn_lightning.evaluation.spread import Spread, spread
 from fcn_lightning.reporting.run_state import FAILED, FINISHED
 from fcn_lightning.reporting.sweep_state import LOST, Job, Sweep
 
 SEED = "seed="
+REPORT, FIGURES = "sweep.md", "seeds.json"
 
 
 @dataclass(frozen=True)
@@ -47,6 +50,25 @@ def summary(sweep: Sweep) -> str:
     return "\n\n".join(parts)
 
 
+def write_report(sweep: Sweep, difference: tuple[str, dict[str, Any] | None] | None) -> str:
+    """Write `sweep.md`; where jobs differ in the seed alone, `seeds.json` with the figures, fractions in [0, 1].
+
+    Args:
+        sweep: as it ended.
+        difference: of two jobs, in words and figures; None without two that could be compared.
+
+    Returns:
+        The text of the report.
+    """
+    words, figures = difference or ("", None)
+    text = "\n\n".join(part for part in (summary(sweep), words) if part)
+    (sweep.folder / REPORT).write_text(text + "\n", encoding="utf-8")
+    if groups := repeats(sweep):
+        content = {"seeds": as_json(groups), "difference": figures}
+        (sweep.folder / FIGURES).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    return text
+
+
 def failure(job: Job, sweep: Sweep) -> str:
     """Say in a sentence how a job failed."""
     return f"{label(job, sweep)}: {job.error or job.state}"
@@ -63,9 +85,9 @@ def name_of(job: Job, sweep: Sweep) -> str:
 
     Numbers that a sampler drew are rounded to four digits; `sweep.json` has them as they were.
     """
-    others = [set(other.overrides) for other in sweep.jobs if other.number != job.number]
-    shared = set.intersection(*others) if others else set(sweep.plan.words)
-    words = " ".join(override for override in job.overrides if override not in shared)
+    others = [set(map(_normal, other.overrides)) for other in sweep.jobs if other.number != job.number]
+    shared = set.intersection(*others) if others else set(map(_normal, sweep.plan.words))
+    words = " ".join(override for override in job.overrides if _normal(override) not in shared)
     return re.sub(r"\d+\.\d{6,}(e[+-]?\d+)?", lambda number: f"{float(number[0]):.4g}", words)
 
 
@@ -106,6 +128,15 @@ def as_json(groups: Sequence[Repeats]) -> list[dict[str, object]]:
 def percent(fraction: float | None) -> str:
     """Write a score in percent; a dash without one."""
     return "-" if fraction is None else f"{100 * fraction:.2f}"
+
+
+def _normal(override: str) -> str:
+    """Write an override as Hydra may have written it before: 1e-6 as 1e-06, true as True."""
+    key, _, value = override.partition("=")
+    try:
+        return f"{key}={float(value)}"
+    except ValueError:
+        return f"{key}={value.lower()}"
 
 
 def _describe(group: Repeats, sweep: Sweep) -> str:

@@ -170,7 +170,7 @@ def explained(run: Run, error: BaseException) -> BaseException:
     if isinstance(error, SystemExit) and isinstance(error.__context__, KeyboardInterrupt):
         return error.__context__  # before the first step, where Lightning still has Ctrl-C, and makes an exit status 1 of it
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return not_written(Path(error.filename or run.folder / "metrics.csv"), error)
+        return not_written(Path(error.filename or run.folder), error)
     if not isinstance(error, Exception) or isinstance(error, InputError):
         return error
     data, hardware = run.datamodule, run.hardware

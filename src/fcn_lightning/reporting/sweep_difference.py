@@ -1,4 +1,4 @@
-"""What is left in a sweep's folder when it ends: `sweep.md`, with the difference of two jobs beyond the choice of images."""
+"""The difference of two jobs of a sweep beyond the choice of validation images: a paired bootstrap."""
 
 from typing import Any
 
@@ -6,28 +6,10 @@ from fcn_lightning import InputError
 from fcn_lightning.evaluation.bootstrap import paired_bootstrap
 from fcn_lightning.reporting import significance
 from fcn_lightning.reporting.count_files import find_counts, read_counts, require_same_images
-from fcn_lightning.reporting.record import write_json
 from fcn_lightning.reporting.sweep_state import Job, Sweep
-from fcn_lightning.reporting.sweep_table import as_json, label, pair, repeats, summary
+from fcn_lightning.reporting.sweep_table import label
 
-REPORT, FIGURES = "sweep.md", "seeds.json"
 CAUTION = "They were picked by their scores on these very images, so the true difference is likely smaller."
-
-
-def write_report(sweep: Sweep) -> str:
-    """Write the table, the spread over seeds and the bootstrap between the two jobs that `pair` chooses.
-
-    Returns:
-        The text of the report.
-    """
-    text, difference = summary(sweep), None
-    if chosen := pair(sweep):
-        words, difference = describe_pair(sweep, chosen)
-        text += f"\n\n{words}"
-    (sweep.folder / REPORT).write_text(text + "\n", encoding="utf-8")
-    if groups := repeats(sweep):
-        write_json(sweep.folder / FIGURES, {"seeds": as_json(groups), "difference": difference})
-    return text
 
 
 def describe_pair(sweep: Sweep, chosen: tuple[Job, Job, str]) -> tuple[str, dict[str, Any] | None]:
