@@ -5,7 +5,7 @@ STAMP := .venv/.installed
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install train test test-slow parity check lint format type wheel notebooks clean
+.PHONY: help install train test test-slow test-faults parity check lint format type wheel notebooks clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -24,7 +24,10 @@ test: $(STAMP) ## run the tests: offline, on the CPU, two at a time
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 $(ARGS)
 
 test-slow: $(STAMP) ## run the tests that take minutes
-	$(BIN)/python -m pytest -m slow $(ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m slow $(ARGS)
+
+test-faults: $(STAMP) ## run the tests that kill, cut off, fill and damage
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile -m 'faults or not faults' tests/faults $(ARGS)
 
 parity: $(STAMP) ## run the tests against the reference's golden values
 	$(BIN)/python -m pytest tests/models tests/data/test_transforms.py tests/evaluation tests/training/test_losses.py $(ARGS)

@@ -149,14 +149,14 @@ DOORS = {
     "instantiate": {"config.py"},
     "import_module": {"__init__.py"},
     "build_opener": {"models/weight_files.py"},
-    "subprocess.run": {"reporting/record.py", "training/signals.py"},
+    "subprocess.run": {"reporting/record.py", "training/signals.py", "sweep.py"},  # sweep.py starts plain words only
     "subprocess.Popen": {"training/strategy.py"},
 }
 CLOSED = {
     "eval", "exec", "compile", "__import__", "os.system", "os.popen", "numpy.load", "yaml.full_load", "yaml.unsafe_load",
-    "extractall", "extract", "urlopen", "urlretrieve", "cv2.imread", "cv2.FileStorage", "runpy.run_path",
+    "joblib.load", "extractall", "extract", "urlopen", "urlretrieve", "cv2.imread", "cv2.FileStorage", "runpy.run_path",
 }  # fmt: skip
-UNSAFE_MODULES = {"pickle", "marshal", "shelve", "dill", "joblib", "cloudpickle"}
+UNSAFE_MODULES = {"pickle", "marshal", "shelve", "dill", "cloudpickle"}  # joblib's reader is among the calls below
 
 
 def calls() -> Iterator[tuple[str, str, ast.Call]]:

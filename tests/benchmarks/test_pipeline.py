@@ -26,7 +26,7 @@ def test_without_a_cache_each_sample_is_decoded(
 ) -> None:
     decoded = []
     whole = images._plain_png
-    monkeypatch.setattr(images, "_plain_png", lambda data, kind: decoded.append(kind) or whole(data, kind))
+    monkeypatch.setattr(images, "_plain_png", lambda path, data, kind: decoded.append(kind) or whole(path, data, kind))
     small = ("dataset.base_scale=[128,64]", "dataset.crop_size=[32,64]", f"dataset.cache={cache}")
     datamodule = build(compose("recipe=fcn_r50-d8_512x1024_40k_cityscapes", *small).dataset)
     timing = pipeline.time_pipeline(datamodule, *files, repeat=3)
