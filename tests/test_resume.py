@@ -73,6 +73,20 @@ def test_what_cannot_be_continued(run: Run, trained: Path, tmp_path: Path) -> No
     assert "names a reference (${...})" in run("train", f"resume={copy}").err
 
 
+def test_an_earlier_checkpoint_by_name(run: Run, trained: Path, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(trained, tmp_path / "copy"))
+    (earlier,), (later,) = (list((copy / "checkpoints").glob(f"step_00000{step}*")) for step in (2, 3))
+    whole = state(later)
+    result = run("train", f"resume={earlier}")
+    assert result.status == 0, result.err
+    assert "continued   at step 2 of 3" in result.out
+    assert "validation at step 3" in result.out
+    assert_equal(state(copy / "checkpoints/last.ckpt"), whole)
+    assert [path.name for path in (copy / "checkpoints").glob("*.superseded")] == [f"{later.name}.superseded"]
+    with (copy / "metrics.csv").open(newline="") as file:
+        assert [int(row["step"]) for row in csv.DictReader(file)] == [2, 3, 3]
+
+
 def test_a_run_that_lacks_its_report_alone_gets_it(run: Run, trained: Path, tmp_path: Path) -> None:
     copy = Path(shutil.copytree(trained, tmp_path / "copy"))
     before = (copy / "report.md").read_text()

@@ -51,7 +51,7 @@ def main(config: DictConfig) -> float | None:
             config = joined(folder)
         elif going_on:
             status = read_status(folder)
-            if status.get("state") == FINISHED:
+            if status.get("state") == FINISHED and not (config.resume and Path(config.resume).is_file()):
                 log.info("%s has finished: all of its %s steps are done", folder, status["max_steps"])
                 return float(status["best"]["mIoU"])
             config = continued(config, folder)
@@ -131,7 +131,10 @@ def assemble(config: DictConfig, folder: Path, here: Launch, *, going_on: bool) 
     card = card_of(config, datamodule)
     processes, ms_flip = hardware.processes(here), card.inference.ms_flip
     datamodule.plan(max_steps=schedule.max_steps, ms_flip=ms_flip, accumulate=hardware.accumulate, processes=processes)
-    found = checkpoint.newest(folder / "checkpoints") if going_on and not here.rank else None
+    found = None
+    if going_on and not here.rank:
+        named = bool(config.resume) and Path(config.resume).is_file()
+        found = checkpoint.chosen(Path(config.resume)) if named else checkpoint.newest(folder / "checkpoints")
     model, start = make_model(config, len(card.labels.classes), filled_later=found is not None or here.rank > 0)
     loss = weigh_loss(config, datamodule)
     run = Run(

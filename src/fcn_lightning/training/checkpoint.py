@@ -168,6 +168,19 @@ def newest(folder: Path) -> tuple[Path, dict[str, Any]] | None:
     return None
 
 
+def chosen(path: Path) -> tuple[Path, dict[str, Any]]:
+    """Read a checkpoint that was asked for by name, and set later ones of its folder aside under the name <file>.superseded.
+
+    Raises:
+        InputError: it is damaged, or none.
+    """
+    content = read(path)
+    for later in by_step(path.parent):
+        if step_of(later) > int(content["global_step"]):
+            later.replace(later.with_name(f"{later.name}.superseded"))
+    return path, content
+
+
 def step_of(path: Path) -> int:
     """Return the step in the name of a checkpoint; -1 for another name."""
     match = STEP.fullmatch(path.name)
