@@ -33,7 +33,7 @@ def settings(root: Path, *more: str) -> list[str]:
         "dataset=folder", f"dataset.root={root}", "dataset.base_scale=[56,40]", "dataset.crop_size=[32,32]",
         "dataset.global_batch_size=4", "dataset.workers=0", "model.pretrained=false", "backbone=r18b",
         "trainer=cpu", "trainer.precision=32-true", "trainer.log_interval=1", "schedule.max_steps=6", "schedule.val_interval=3",
-        "schedule.min_lr=1e-6", "checkpoint.interval=0", *more,
+        "schedule.min_lr=1e-6", "saving.interval=0", *more,
     ]  # fmt: skip
 
 

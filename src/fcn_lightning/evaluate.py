@@ -23,7 +23,20 @@ if TYPE_CHECKING:  # torch and Lightning are imported when work starts, so that 
 log = logging.getLogger(__name__)
 
 # The network's card decides on these; typing one here would promise something that does not happen.
-OF_TRAINING = {"backbone", "head", "schedule", "model", "optimizer", "loss", "logger", "log", "resume", "checkpoint.interval"}
+OF_TRAINING = {
+    "backbone",
+    "head",
+    "schedule",
+    "model",
+    "optimizer",
+    "loss",
+    "logger",
+    "log",
+    "resume",
+    "saving",
+    "nonfinite",
+    "repro",
+}
 # What decides on the test; rank 0 settles all of it for the other ranks.
 OF_TEST = {
     "dataset.base_scale",

@@ -16,7 +16,17 @@ from fcn_lightning.zoo.recipes import card, row
 log = logging.getLogger(__name__)
 
 # Everything else is the row's: a number that is made in another way is no reproduction.
-MAY_BE_SET = {"recipe", "weights", "tta", "dataset.root", "dataset.workers", "trainer", "trainer.accelerator", "run_name"}
+MAY_BE_SET = {
+    "recipe",
+    "weights",
+    "tta",
+    "dataset.root",
+    "dataset.workers",
+    "trainer",
+    "trainer.accelerator",
+    "trainer.devices",
+    "run_name",
+}
 
 
 @command("reproduce")

@@ -30,6 +30,6 @@ def reference_of_two(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def _whole(work: Path, *more: str) -> Path:
     data = write_data(work / "data", train=TRAIN, val=VAL)
-    command = Command("train", *words(data, "checkpoint.interval=0", *more), cwd=work)
+    command = Command("train", *words(data, "saving.interval=0", *more), cwd=work)
     assert command.wait() == 0, command.text
     return work / "run"

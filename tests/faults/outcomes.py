@@ -14,7 +14,7 @@ INJECTED = Path(__file__).parent / "injected"
 
 def words(data: Path, *more: str) -> list[str]:
     """Return the words of all runs here: 16 steps, validations in between and after the last one, a checkpoint at each step."""
-    return settings(data, "schedule.max_steps=16", "schedule.val_interval=7", "checkpoint.interval=1", "hydra.run.dir=run", *more)
+    return settings(data, "schedule.max_steps=16", "schedule.val_interval=7", "saving.interval=1", "hydra.run.dir=run", *more)
 
 
 def dying(event: str, name: str, number: int = 1) -> dict[str, str]:
@@ -51,7 +51,7 @@ def assert_same_in_the_end(work: Path, whole: Path, *more: str) -> Command:
     Returns:
         The command that continued it.
     """
-    rest = Command("train", "resume=run", "checkpoint.interval=0", *more, cwd=work)
+    rest = Command("train", "resume=run", "saving.interval=0", *more, cwd=work)
     assert_ends(rest, 0, seconds=3 * MINUTE)
     assert status(work)["state"] == "finished"
     for name in ("last.ckpt", "best.ckpt"):

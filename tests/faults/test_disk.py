@@ -71,7 +71,7 @@ def test_no_room_for_the_first_file_of_weights(disk: Disk, data: Path, reference
     size = (reference / "checkpoints/last.ckpt").stat().st_size
     disk.mount(size // 3)
     work = disk.folder
-    command = Command("train", *words(data, "checkpoint.interval=0"), cwd=work)
+    command = Command("train", *words(data, "saving.interval=0"), cwd=work)
     assert_ends(command, 1, "run/checkpoints/best.safetensors could not be written", "MB are free", seconds=120)
     assert list((work / "run/checkpoints").iterdir()) == []
     disk.grow(8 * size)
@@ -82,7 +82,7 @@ def test_no_room_for_a_line_of_the_log(disk: Disk, data: Path, reference: Path) 
     size = (reference / "checkpoints/last.ckpt").stat().st_size
     disk.mount(8 * size)
     work = disk.folder
-    command = Command("train", *words(data, "checkpoint.interval=4"), cwd=work)
+    command = Command("train", *words(data, "saving.interval=4"), cwd=work)
     command.until(lambda: len(saved(work)) == 1)
     others = disk.fill()
     assert_ends(command, 1, "could not be written", "MB are free", "make room")

@@ -15,7 +15,7 @@ GO_ON = "python -m fcn_lightning.train resume=run"
 
 
 def test_in_a_step_in_a_validation_and_twice(tmp_path: Path, data: Path, reference_of_two: Path) -> None:
-    in_step = Command("train", *words(data, "trainer.devices=2", "dataset.workers=1", "checkpoint.interval=0"), cwd=tmp_path)
+    in_step = Command("train", *words(data, "trainer.devices=2", "dataset.workers=1", "saving.interval=0"), cwd=tmp_path)
     in_step.prints("step 2/")
     os.killpg(in_step.process.pid, signal.SIGINT)  # as a terminal does, to all processes at once
     assert_ends(in_step, 130)

@@ -15,7 +15,7 @@ from fcn_lightning.data import locks
 STATUS, LOCK, CONFIG, OVERRIDES = "status.json", ".lock", "config.yaml", "overrides.txt"
 RUNNING, FINISHED, FAILED, INTERRUPTED = "running", "finished", "failed", "interrupted"
 # What a run may be continued with: where and how it computes, not what. These say so for a whole part of the configuration.
-FREE = ("trainer", "logger", "checkpoint", "resume", "dataset.root", "dataset.workers", "dataset.cache")
+FREE = ("trainer", "logger", "saving", "resume", "dataset.root", "dataset.workers", "dataset.cache")
 
 
 def _now() -> str:
