@@ -20,6 +20,7 @@ from fcn_lightning.data.datamodule import available_cores
 from fcn_lightning.data.dataset import SegmentationDataset
 from fcn_lightning.evaluation.dialects import Dialect
 from fcn_lightning.evaluation.scores import Scores
+from fcn_lightning.reporting.run_state import replace_text
 
 PACKAGES = (
     "torch",
@@ -72,9 +73,7 @@ def reclaim(folder: Path, config: str, overrides: Sequence[str], step: int) -> N
         overrides: as typed now.
         step: optimiser steps done.
     """
-    part = folder / ".config.yaml.part"
-    part.write_text(config, encoding="utf-8")
-    part.replace(folder / "config.yaml")
+    replace_text(folder / "config.yaml", config)
     with (folder / "overrides.txt").open("a", encoding="utf-8") as file:
         file.write("\n".join([f"# continued at step {step} with", *(f"# {override}" for override in overrides)]) + "\n")
 

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
 
+from fcn_lightning.reporting.run_state import replace_text
 from fcn_lightning.training.task import SegmentationTask
 
 DECIMALS = 5  # as in published logs
@@ -81,6 +82,4 @@ def _rewind(path: Path, steps: dict[str, int]) -> None:
             entry = json.loads(line)
             if entry["iter"] <= steps[entry["mode"]]:
                 kept.append(line + "\n")
-    part = path.with_name(f".{path.name}.part")
-    part.write_text("".join(kept), encoding="utf-8")
-    part.replace(path)
+    replace_text(path, "".join(kept))

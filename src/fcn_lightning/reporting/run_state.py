@@ -55,10 +55,15 @@ class Status:
         return replace(self, state=state, error=error, ended=_now())
 
     def write(self, folder: Path) -> None:
-        """Write the file; a reader sees the old or the new one, never half of it."""
-        part = folder / f".{STATUS}.part"
-        part.write_text(json.dumps(asdict(self), indent=2) + "\n", encoding="utf-8")
-        part.replace(folder / STATUS)
+        """Write the file."""
+        replace_text(folder / STATUS, json.dumps(asdict(self), indent=2) + "\n")
+
+
+def replace_text(path: Path, text: str) -> None:
+    """Write a file that one process alone writes; a reader sees the old or the new one, never half of it."""
+    part = path.with_name(f".{path.name}.part")
+    part.write_text(text, encoding="utf-8")
+    part.replace(path)
 
 
 def read_status(folder: Path) -> dict[str, Any]:
